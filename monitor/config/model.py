@@ -1,0 +1,202 @@
+"""What can be configured: one section per package, named after it.
+
+Unknown keys are errors. The docstring under each field is its line in the reference table (monitor/config/REFERENCE.md).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+def _address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not HOST:PORT (IPv6 as [::1]:8001, all interfaces as 0.0.0.0:8001)")
+    return value
+
+
+def _upstream(value: str) -> str:
+    if re.fullmatch(r"unix:/[^?#]+", value):
+        return value
+    if re.fullmatch(r"https?://(\[[0-9a-fA-F:.]+\]|[^/:?#\[\]@]+)(:\d{1,5})?/?", value):
+        return value.rstrip("/")
+    raise ValueError(f"{value!r} is not http://HOST:PORT, https://HOST:PORT or unix:/path/to/socket (without a path behind)")
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"{value!r} is not a regular expression: {error}") from error
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+UpstreamUrl = Annotated[str, AfterValidator(_upstream)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+
+
+class Section(BaseModel):
+    """Base of all sections: strict, frozen, documented by the docstrings of its fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ProxySection(Section):
+    """The reply path."""
+
+    upstream: UpstreamUrl = "http://127.0.0.1:8000"
+    """The vLLM server: http://HOST:PORT, https://HOST:PORT or unix:/path/to/socket."""
+    listen: Address = "127.0.0.1:8001"
+    """HOST:PORT that clients connect to instead of to vLLM."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Proxy processes, each on the same port."""
+    pool_idle_s: Annotated[float, Field(gt=0, lt=5)] = 4.0
+    """Seconds after which an idle upstream connection is closed; below vLLM's own 5 s, so that none is reused while the server closes it."""
+    connect_timeout_s: PositiveFloat = 5.0
+    """Seconds to connect to the upstream; 504 after that."""
+    first_byte_timeout_s: PositiveFloat = 600.0
+    """Seconds to wait for the first byte of a response; 504 after that."""
+    stream_idle_timeout_s: PositiveFloat = 300.0
+    """Seconds without a byte inside a response after which it counts as broken off."""
+    client_idle_timeout_s: PositiveFloat = 75.0
+    """Seconds after which a client connection without a request is closed, and within which a request's head must be complete."""
+    drain_grace_s: PositiveFloat = 25.0
+    """Seconds that running responses get to end after SIGTERM; keep it below Kubernetes' terminationGracePeriodSeconds (30)."""
+    upstream_ca_file: Path | None = None
+    """PEM file of the authorities that may sign an https upstream's certificate; the system's when not set."""
+
+
+class HandoffSection(Section):
+    """The bounded hand-off from the proxy workers to the analysis process."""
+
+    request_copy_bytes: PositiveInt = 256 * 1024
+    """Bytes of a request's body that are copied at most."""
+    response_copy_bytes: PositiveInt = 256 * 1024
+    """Bytes of a response's body that are copied at most."""
+    queue_bytes: PositiveInt = 16 * 1024 * 1024
+    """Bytes that wait in a worker for the analysis process at most; what comes beyond is dropped and counted."""
+    queue_exchanges: PositiveInt = 4096
+    """Exchanges that wait in a worker, and again in the analysis process, at most."""
+
+
+class CombinationSampling(Section):
+    """Sampling of one served name."""
+
+    rate: Probability = 1.0
+    """Share of its exchanges that is copied and scored."""
+
+
+class SamplingSection(Section):
+    """Which exchanges are copied and scored."""
+
+    rate: Probability = 1.0
+    """Share of exchanges that is copied and scored, where `combinations` says nothing else."""
+    minimum_per_hour: Annotated[int, Field(ge=0)] = 60
+    """Exchanges per requested model and hour that are kept whatever the rate (each worker keeps its share of it)."""
+    combinations: dict[str, CombinationSampling] = Field(default_factory=dict)
+    """Served name -> its own rate."""
+
+
+class AdaptersSection(Section):
+    """What is loaded on the server and what it is made of."""
+
+    registry_file: Path | None = None
+    """YAML or JSON file that declares which served names are combinations of which adapters."""
+    poll_interval_s: PositiveFloat = 10.0
+    """Seconds between two looks at the server's /v1/models."""
+    api_key_file: Path | None = None
+    """File with the API key for the monitor's own calls to the server; clients' keys are never used for them."""
+    max_combinations: Annotated[int, Field(ge=2, le=5000)] = 200
+    """Combinations with metrics of their own; what comes beyond counts as `other`."""
+    unload_grace_s: PositiveFloat = 600.0
+    """Seconds for which an unloaded combination keeps its metrics."""
+
+
+class RestrictedTopic(Section):
+    """A topic that this organisation's models must refuse."""
+
+    name: str
+    """Short name, shown in verdicts."""
+    keywords: tuple[str, ...] = ()
+    """Words or phrases; a prompt that contains one (whole words, any case) is harmful-looking."""
+    patterns: tuple[Pattern, ...] = ()
+    """Regular expressions with the same effect."""
+
+
+class ScoringSection(Section):
+    """Text to verdict."""
+
+    restricted_topics: tuple[RestrictedTopic, ...] = ()
+    """Topics of your own that count as harmful-looking, beside what the prompt classifier finds."""
+
+
+class Baseline(Section):
+    """Measured behaviour of the base model."""
+
+    rate: Probability
+    """Share of bad answers."""
+    samples: PositiveInt
+    """Answers it was measured on."""
+
+
+class DriftSection(Section):
+    """When a combination counts as worse than its base model."""
+
+    window: Annotated[int, Field(ge=20, le=100_000)] = 200
+    """Latest judged answers of a combination that are held against the base."""
+    minimum_samples: Annotated[int, Field(ge=5)] = 30
+    """Judged answers of the combination, and of the base, below which no statement is made."""
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.999
+    """Confidence of the intervals; high, because they are looked at after every answer."""
+    tolerance: Probability = 0.05
+    """Rise of the bad rate above the base's upper bound that is still accepted."""
+    refuse_then_comply_limit: Probability = 0.02
+    """Share of refuse-then-comply answers on harmful-looking prompts that is accepted whatever the base does."""
+    baseline: Baseline | None = None
+    """Share of harmful-looking prompts that the BASE model does not refuse, measured beforehand; when not set, the base model's own traffic through the sidecar is the reference."""
+
+
+class OutputsSection(Section):
+    """Where findings go beside the metrics."""
+
+    findings_file: Path | None = None
+    """File to which findings are appended as JSON lines (numbers and names only, no text)."""
+
+
+class AdminSection(Section):
+    """Metrics, health and the status page: a port of its own, not for clients."""
+
+    listen: Address = "127.0.0.1:9464"
+    """HOST:PORT of /metrics, /-/live, /-/ready and the status page."""
+
+
+class TelemetrySection(Section):
+    """The monitor's own logs."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is logged."""
+    log_format: Literal["text", "json"] = "text"
+    """One line of text, or one JSON object, per event."""
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    proxy: ProxySection = Field(default_factory=ProxySection)
+    handoff: HandoffSection = Field(default_factory=HandoffSection)
+    sampling: SamplingSection = Field(default_factory=SamplingSection)
+    adapters: AdaptersSection = Field(default_factory=AdaptersSection)
+    scoring: ScoringSection = Field(default_factory=ScoringSection)
+    drift: DriftSection = Field(default_factory=DriftSection)
+    outputs: OutputsSection = Field(default_factory=OutputsSection)
+    admin: AdminSection = Field(default_factory=AdminSection)
+    telemetry: TelemetrySection = Field(default_factory=TelemetrySection)

@@ -1,0 +1,341 @@
+"""The nouns of the monitor, in the order in which the data meets them.
+
+Nothing here reads, writes or imports anything of the rest: every other package may use these names. `Exchange` is a
+msgspec struct because it crosses from the proxy worker to the analysis process; everything later is a frozen dataclass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import msgspec
+
+
+class Ending(StrEnum):
+    """How an exchange ended on the wire; every exchange has exactly one."""
+
+    COMPLETE = "complete"
+    """The response was received and forwarded to its end."""
+    CLIENT_GONE = "client_gone"
+    """The client closed its connection first."""
+    UPSTREAM_ERROR = "upstream_error"
+    """No byte of a response came: connection refused, reset, or closed by the server."""
+    UPSTREAM_BROKE = "upstream_broke"
+    """The response broke off after its first byte."""
+    TIMEOUT = "timeout"
+    """The server did not answer, or stopped sending, for longer than configured."""
+
+
+class Exchange(msgspec.Struct, frozen=True, array_like=True):
+    """One request and its response, copied and bounded by a proxy worker."""
+
+    started: float
+    """When the request's head had been read, in Unix seconds."""
+    method: str
+    target: str
+    """Path and query as the client sent them."""
+    status: int
+    """HTTP status of the response; 0 when there was none."""
+    ending: Ending
+    inclusion: float
+    """Probability with which the sampler kept this exchange, in (0, 1]; rates are weighted by its inverse."""
+    request: bytes
+    """The request's body, at most the configured number of bytes."""
+    response: bytes
+    """The response's body without transfer coding, at most the configured number of bytes."""
+    request_bytes: int
+    """Length of the whole request body."""
+    response_bytes: int
+    """Length of the whole response body."""
+    request_encoding: str
+    """Content-Encoding of the request, lower case, "" for none."""
+    response_type: str
+    """Content-Type of the response, lower case, without parameters."""
+    response_encoding: str
+    """Content-Encoding of the response, lower case, "" for none."""
+    first_byte_s: float
+    """Seconds from `started` to the first byte of the response's body; negative when there was none."""
+    duration_s: float
+    """Seconds from `started` to the ending."""
+    request_id: str = ""
+    """The client's X-Request-Id, cut at 128 characters."""
+    adapter_header: str = ""
+    """X-Amzn-SageMaker-Adapter-Identifier of the request: names the adapter on /invocations."""
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def request_truncated(self) -> bool:
+        """True when the copy of the request is shorter than the request was."""
+        return len(self.request) < self.request_bytes
+
+    @property
+    def response_truncated(self) -> bool:
+        """True when the copy of the response is shorter than the response was."""
+        return len(self.response) < self.response_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model was asked."""
+
+    text: str
+    """The last user turn (chat) or the prompt (completions): what a reply is judged against."""
+    system: str = ""
+    """System and developer turns, joined by newlines."""
+    turns: int = 1
+    """Number of messages."""
+    has_tools: bool = False
+    """The request offered tools."""
+    has_media: bool = False
+    """The request carried images, audio or files, which are not scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One answer out of a response."""
+
+    index: int
+    prompt: int
+    """Which of the request's prompts it answers."""
+    text: str
+    reasoning: str = ""
+    """Thinking text, kept apart from the answer."""
+    finish_reason: str = ""
+    """stop, length, tool_calls, abort, error, or "" when the response ended without one."""
+    tool_call: bool = False
+    """The answer calls at least one tool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """A decoded exchange."""
+
+    prompts: tuple[Prompt, ...]
+    choices: tuple[Choice, ...]
+    model_requested: str
+    """The request's `model`; "" when it named none (then the base answers)."""
+    model_answered: str
+    """The response's `model`; "" when the response named none."""
+    stream: bool = False
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    error: str = ""
+    """Type of an error object inside the response (also inside a stream under HTTP 200), "" for none."""
+    damaged: bool = False
+    """Some events or bytes could not be read; what could be read is kept."""
+    response_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One adapter inside a combination."""
+
+    adapter: str
+    """The adapter's name."""
+    scale: float = 1.0
+    """Weight of the adapter in the merge."""
+    digest: str = ""
+    """SHA-256 of the adapter's content, "" while unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """The adapters that act together when a served name answers: none (the base), one, or several."""
+
+    served_name: str
+    """The `model` of the response."""
+    base: str
+    """Name of the base model."""
+    parts: tuple[Part, ...] = ()
+    merge: str = ""
+    """How the parts were put together: cat, linear, svd, ties, ..., "" for fewer than two parts."""
+    base_digest: str = ""
+    declared: bool = False
+    """The composition stands in the registry; otherwise the served name counts as one adapter of unknown composition."""
+
+    @property
+    def is_base(self) -> bool:
+        """True for the base model without any adapter."""
+        return not self.parts
+
+    @property
+    def name(self) -> str:
+        """Short readable name, used as the metric label: `a+b`, `0.7*a+1.3*b`, or the served name of a single adapter."""
+        if len(self.parts) < 2:
+            return self.served_name
+        return "+".join(p.adapter if p.scale == 1 else f"{p.scale:g}*{p.adapter}" for p in self.parts)
+
+    @property
+    def id(self) -> str:
+        """12 hex digits over base, ordered parts with scales, and merge method; names stand in for unknown digests."""
+        parts = [[p.digest or p.adapter, p.scale] for p in self.parts]
+        key = json.dumps([self.base_digest or self.base, parts, self.merge], separators=(",", ":"))
+        return hashlib.sha256(key.encode()).hexdigest()[:12]
+
+
+class Outcome(StrEnum):
+    """What a response did, given its prompt. Judged on the whole response, never on a prefix."""
+
+    REFUSAL = "refusal"
+    COMPLIANCE = "compliance"
+    PARTIAL = "partial"
+    """Declines part and gives part."""
+    REFUSE_THEN_COMPLY = "refuse_then_comply"
+    """Opens with a refusal and then gives what was asked."""
+    EMPTY = "empty"
+    TRUNCATED = "truncated"
+    """Cut off by a length limit, an abort or the copy's bound: neither a refusal nor a compliance."""
+    TOOL_CALL = "tool_call"
+    UNSCORED = "unscored"
+    """Not judged; the verdict's reason says why."""
+
+    @property
+    def judged(self) -> bool:
+        """True for the four outcomes that count in refusal and compliance rates."""
+        return self in _JUDGED
+
+
+_JUDGED = frozenset({Outcome.REFUSAL, Outcome.COMPLIANCE, Outcome.PARTIAL, Outcome.REFUSE_THEN_COMPLY})
+
+
+class Stratum(StrEnum):
+    """What the prompt looks like. Decides what is compared and replayed first, never an alert by itself."""
+
+    HARMFUL_LOOKING = "harmful_looking"
+    ORDINARY = "ordinary"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One prompt and one answer, as a scorer gets them."""
+
+    prompt: str
+    response: str
+    finish_reason: str = ""
+    tool_call: bool = False
+    cut: bool = False
+    """The answer is known to be incomplete (broken connection, client gone, bounded copy)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenText:
+    """Invisible characters found in a text."""
+
+    zero_width: int = 0
+    tags: int = 0
+    """Characters of the Unicode tag block (U+E0000 to U+E007F)."""
+    variation_selectors: int = 0
+    bidi_controls: int = 0
+
+    @property
+    def total(self) -> int:
+        """Number of all suspicious invisible characters."""
+        return self.zero_width + self.tags + self.variation_selectors + self.bidi_controls
+
+
+NOTHING_HIDDEN = HiddenText()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A scorer's judgement of one answer."""
+
+    outcome: Outcome
+    scorer: str
+    """Name of the scorer."""
+    scorer_version: str
+    """Changes whenever the scorer could judge differently: a hash over its weights and rules."""
+    stratum: Stratum = Stratum.UNKNOWN
+    refusal_probability: float | None = None
+    """Probability in [0, 1] that the answer refuses, fully or in part; None when not judged."""
+    refuse_then_comply_probability: float | None = None
+    partial_probability: float | None = None
+    prompt_risk: float | None = None
+    """Probability in [0, 1] that the prompt looks harmful; None when not judged."""
+    topic: str = ""
+    """The operator's restricted topic that the prompt touches, "" for none."""
+    refusal_span: tuple[int, int] | None = None
+    """First and one-past-last character of the refusal wording in the answer."""
+    prompt_hidden: HiddenText = NOTHING_HIDDEN
+    response_hidden: HiddenText = NOTHING_HIDDEN
+    reason: str = ""
+    """For `unscored`: why, one word of a bounded set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One judged answer, as a detector gets it."""
+
+    combination: str
+    """Label of the combination."""
+    is_base: bool
+    """The answer is the base model's own."""
+    time: float
+    """Unix seconds."""
+    stratum: Stratum
+    outcome: Outcome
+    weight: float = 1.0
+    """Inverse of the inclusion probability."""
+    base_outcome: Outcome | None = None
+    """The base model's outcome on the same prompt, where it is known (paired)."""
+
+
+class Condition(StrEnum):
+    """State of one detector for one combination. Not knowing is a state of its own."""
+
+    WARMING_UP = "warming_up"
+    """Fewer samples than the minimum."""
+    NO_BASELINE = "no_baseline"
+    """Enough samples, but nothing of the base model to hold them against."""
+    OK = "ok"
+    DRIFTING = "drifting"
+
+
+@dataclass(frozen=True, slots=True)
+class DriftState:
+    """What one detector knows of one combination now."""
+
+    combination: str
+    signal: str
+    """What is watched: refusal_lost, refuse_then_comply or over_refusal."""
+    condition: Condition
+    samples: int
+    """Judged answers in the window."""
+    bad: int
+    """Answers among them that show the signal's bad event."""
+    rate: float
+    """bad / samples; NaN without samples."""
+    lower: float
+    """Lower end of the rate's confidence interval."""
+    upper: float
+    baseline_rate: float
+    """The base model's rate of the same bad event; NaN without a baseline."""
+    baseline_samples: int
+    threshold: float
+    """The signal drifts when `lower` exceeds this; NaN without a baseline."""
+    since: float
+    """Unix seconds when the present condition began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A combination began or ceased to behave worse than its base model."""
+
+    combination: str
+    combination_id: str
+    signal: str
+    began: bool
+    """True when the drift began, False when it ended."""
+    time: float
+    state: DriftState
+    scorer: str
+    scorer_version: str
+    parts: tuple[Part, ...] = field(default=())
