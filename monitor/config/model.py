@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -163,6 +163,14 @@ class DriftSection(Section):
     """Share of refuse-then-comply answers on harmful-looking prompts that is accepted whatever the base does."""
     baseline: Baseline | None = None
     """Share of harmful-looking prompts that the BASE model does not refuse, measured beforehand; when not set, the base model's own traffic through the sidecar is the reference."""
+
+    @field_validator("minimum_samples")
+    @classmethod
+    def _minimum_within_window(cls, value: int, info: ValidationInfo) -> int:
+        window = info.data.get("window")
+        if window is not None and value > window:
+            raise ValueError(f"{value} answers never fit into a window of {window}")
+        return value
 
 
 class OutputsSection(Section):

@@ -1,0 +1,36 @@
+"""The seam between what the scorer said and what the monitor claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from monitor.records import DriftState, Observation
+
+
+class Detector(Protocol):
+    """Keeps, per combination and signal, what the answers so far say.
+
+    A detector is a pure state machine: time comes in with the observations, it has no clock and does no I/O. The caller
+    bounds the number of combinations and forgets those that are gone.
+    """
+
+    def update(self, observation: Observation) -> Sequence[DriftState]:
+        """Take in one answer; the states that it touched, as they are now."""
+        ...
+
+    def states(self) -> Sequence[DriftState]:
+        """Every state, combinations in the order in which they were first seen."""
+        ...
+
+    def forget(self, combination: str) -> None:
+        """Drop what is known of a combination that was unloaded or replaced; unknown names are no error."""
+        ...
+
+    def save(self) -> dict[str, Any]:
+        """Everything that `restore` needs to carry on, as plain JSON values."""
+        ...
+
+    def restore(self, data: dict[str, Any]) -> None:
+        """Carry on from what `save` gave. Raises ValueError, and changes nothing, when `data` is not that."""
+        ...
