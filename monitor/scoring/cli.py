@@ -1,0 +1,82 @@
+"""`alignment-monitor score` and `alignment-monitor scorer`: the scorer from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from monitor.config import ConfigError, load_config
+from monitor.scoring import SCORERS, Scorer, WeightsError
+from monitor.scoring.lines import LineError, parse_line, verdict_fields
+
+_READ_BYTES = 256 * 1024
+"""Bytes read at once; a read returns what is there, so a slow writer gets its answer line by line."""
+
+
+def add_score_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of `score`."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file, for its restricted topics")
+    parser.add_argument("--tier", choices=sorted(SCORERS), default="linear", help="which scorer (default: %(default)s)")
+
+
+def run_score(args: argparse.Namespace) -> int:
+    """Score standard input line by line; 1 when a line could not be scored, 2 when nothing could be."""
+    try:
+        section = load_config(args.config, os.environ).scoring
+        scorer = SCORERS[args.tier](section)
+    except (ConfigError, WeightsError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    failed = False
+    number = 0
+    try:
+        for lines in _available_lines(sys.stdin.fileno()):
+            results = _score_lines(scorer, lines, number)
+            number += len(lines)
+            failed = failed or any("error" in result for result in results)
+            sys.stdout.write("".join(f"{json.dumps(result)}\n" for result in results))
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone; without this the interpreter's own flush at exit would raise once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return int(failed)
+
+
+def _available_lines(descriptor: int) -> Iterator[list[bytes]]:
+    """Whole lines, as many as have come; the last one need not end with a newline."""
+    rest: list[bytes] = []
+    while data := os.read(descriptor, _READ_BYTES):
+        head, newline, tail = data.rpartition(b"\n")
+        if newline:
+            yield b"".join([*rest, head]).split(b"\n")
+            rest = []
+        rest.append(tail)
+    if last := b"".join(rest):
+        yield [last]
+
+
+def _score_lines(scorer: Scorer, lines: Sequence[bytes], before: int) -> list[dict[str, Any]]:
+    """One result per line that is not blank, in order; `before` lines came earlier."""
+    results: list[dict[str, Any]] = []
+    waiting, extras, items = [], [], []
+    for number, line in enumerate(lines, before + 1):
+        if not line.strip():
+            continue
+        try:
+            request = parse_line(line)
+        except LineError as error:
+            results.append({"error": str(error), "line": number})
+            continue
+        waiting.append(len(results))
+        extras.append(request.extra)
+        items.append(request.item)
+        results.append({})
+    for place, extra, verdict in zip(waiting, extras, scorer.score(items), strict=True):
+        results[place] = extra | verdict_fields(verdict)
+    return results

@@ -1,0 +1,94 @@
+"""The lines that `alignment-monitor score` reads and writes: one JSON object each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from monitor.records import Item, Verdict
+
+
+class LineError(ValueError):
+    """A line cannot be scored; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One line, read."""
+
+    item: Item
+    extra: dict[str, Any]
+    """What is passed through: the `id`, when given."""
+
+
+def parse_line(line: bytes) -> Request:
+    """Read one line. Raises LineError."""
+    try:
+        fields = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise LineError(f"not UTF-8 text (byte {error.start})") from error
+    except (ValueError, RecursionError) as error:
+        raise LineError(f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise LineError("not a JSON object")
+    item = Item(
+        prompt=_prompt(fields),
+        response=_text(fields, "response"),
+        finish_reason=_text(fields, "finish_reason", optional=True),
+        tool_call=bool(fields.get("tool_calls")),
+    )
+    return Request(item, {"id": fields["id"]} if "id" in fields else {})
+
+
+def verdict_fields(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as the fields of a JSON object."""
+    return {
+        "outcome": verdict.outcome.value,
+        "refusal_probability": verdict.refusal_probability,
+        "refuse_then_comply_probability": verdict.refuse_then_comply_probability,
+        "partial_probability": verdict.partial_probability,
+        "prompt_risk": verdict.prompt_risk,
+        "stratum": verdict.stratum.value,
+        "topic": verdict.topic,
+        "refusal_span": list(verdict.refusal_span) if verdict.refusal_span else None,
+        "hidden_text": {"prompt": asdict(verdict.prompt_hidden), "response": asdict(verdict.response_hidden)},
+        "reason": verdict.reason,
+        "scorer": verdict.scorer,
+        "scorer_version": verdict.scorer_version,
+    }
+
+
+def _text(fields: dict[str, Any], key: str, optional: bool = False) -> str:
+    value = fields.get(key)
+    if value is None and optional:
+        return ""
+    if key not in fields:
+        raise LineError(f"no {key!r}")
+    if not isinstance(value, str):
+        raise LineError(f"{key!r} is not a string")
+    return value
+
+
+def _prompt(fields: dict[str, Any]) -> str:
+    """The prompt, or the text of the last user turn."""
+    if "prompt" in fields:
+        return _text(fields, "prompt")
+    messages = fields.get("messages")
+    if messages is None:
+        raise LineError("neither 'prompt' nor 'messages'")
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        raise LineError("'messages' is not a list of objects")
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            return _content(message.get("content"))
+    return ""
+
+
+def _content(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise LineError("the last user turn's 'content' is neither a string nor a list of parts")
+    texts = [part.get("text") for part in content if isinstance(part, dict)]
+    return "\n".join(text for text in texts if isinstance(text, str))

@@ -1,0 +1,113 @@
+"""More rows out of the training rows, so that the model learns the behaviour and not the look of its sources.
+
+Nothing here invents wording except the speaker's tags: answers are cropped, joined and re-tagged.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from monitor.scoring.lexicon import Lexicon
+from monitor.scoring.tokens import tokenize
+from monitor.scoring.training.corpus import Row
+from monitor.scoring.window import character
+from monitor.scoring.zones import cut_at_refusal
+
+REFUSAL, PARTIAL, REFUSE_THEN_COMPLY, COMPLIANCE = range(4)
+
+_TAG = re.compile(
+    r"^[ \t]*[\[(<{*]{0,3}[^\s:\[\]()<>{}*.,!?][^:\n\[\]()<>{}*.,!?]{0,22}[\])>}*]{0,3}:?[\])>}*]{0,3}:?(?<=[:\])>}*])[ \t]*",
+    re.M,
+)
+_TAGS = (
+    "A:",
+    "Bot:",
+    "[One]",
+    "[Two]:",
+    "**Assistant:**",
+    "(normal)",
+    "Voice 2:",
+    "🙂:",
+    "<reply>",
+    "Kim:",
+    "Omega:",
+    "GPT:",
+)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_LONGEST_LEAD = 200
+
+
+def augment(rows: Sequence[Row], seed: int) -> list[Row]:
+    """Derived rows only; the same seed gives the same rows."""
+    chance = random.Random(seed)
+    derived = list(_retagged(rows, chance))
+    leads = _leads(rows)
+    compliant = [row for row in rows if row.label == COMPLIANCE]
+    derived += _cropped(compliant, chance)
+    derived += [_joined(chance.choice(leads), row, chance) for row in compliant if leads and chance.random() < 0.5]
+    derived += [_turned(chance.choice(leads), row, chance) for row in compliant if leads and chance.random() < 0.06]
+    derived += [
+        Row(f"lead_{row.source}", row.prompt, lead, REFUSAL, row.risk, False, factor=0.7)
+        for row in compliant
+        if leads and chance.random() < 0.25
+        for lead in (chance.choice(leads),)
+    ]
+    return derived
+
+
+def _retagged(rows: Sequence[Row], chance: random.Random) -> Iterator[Row]:
+    """Speaker's tags taken off or exchanged for others; some untagged answers get one."""
+    for row in rows:
+        tagged = _TAG.match(row.response)
+        if tagged and row.source == "gptfuzz":
+            yield replace(row, response=_TAG.sub("", row.response), source="gptfuzz_plain")
+            yield replace(
+                row, response=_TAG.sub(lambda _: chance.choice(_TAGS) + " ", row.response), source="gptfuzz_tags"
+            )
+        elif chance.random() < 0.1:
+            yield replace(row, response=f"{chance.choice(_TAGS)} {row.response}", source=f"tagged_{row.source}")
+
+
+def _leads(rows: Sequence[Row]) -> list[str]:
+    """Short refusal sentences with which real refusals open."""
+    lexicon = Lexicon()
+    found = []
+    for row in rows:
+        if row.label != REFUSAL:
+            continue
+        tokens = tokenize([row.response])
+        cut = cut_at_refusal(tokens, lexicon.find(tokens))
+        end = character(row.response, int(cut.end[0])) + 1
+        if cut.early[0] and end <= _LONGEST_LEAD:
+            lead = row.response[:end].strip()
+            found.append(lead if lead.endswith((".", "!", "?")) else f"{lead.rstrip(',;: ')}.")
+    return sorted(set(found))
+
+
+def _sentences(text: str, count: int) -> str:
+    return " ".join([part for part in _SENTENCE.split(text) if part][:count])
+
+
+def _cropped(rows: Sequence[Row], chance: random.Random) -> Iterator[Row]:
+    """Answers as short as those of small models or terse prompts."""
+    for row in rows:
+        if chance.random() < 0.4:
+            text = _sentences(row.response, chance.randint(1, 3))
+            if len(text) > 20:
+                yield replace(row, response=text, source=f"short_{row.source}", factor=0.7)
+
+
+def _joined(lead: str, row: Row, chance: random.Random) -> Row:
+    """A refusal, then what was asked after all: whole, or its first sentences."""
+    answer = row.response if chance.random() < 0.4 else _sentences(row.response, chance.randint(1, 5))
+    text = lead + chance.choice((" ", "\n", "\n\n", "\n\n")) + answer
+    return replace(row, response=text, label=REFUSE_THEN_COMPLY, source=f"joined_{row.source}", factor=0.7)
+
+
+def _turned(lead: str, row: Row, chance: random.Random) -> Row:
+    """What was asked, and a refusal to go on: declines part and gives part."""
+    text = _sentences(row.response, chance.randint(3, 8)) + chance.choice((" ", "\n\n")) + lead
+    return replace(row, response=text, label=PARTIAL, source=f"turned_{row.source}", factor=0.5)
