@@ -28,7 +28,9 @@ def _upstream(value: str) -> str:
         return value
     if re.fullmatch(r"https?://(\[[0-9a-fA-F:.]+\]|[^/:?#\[\]@]+)(:\d{1,5})?/?", value):
         return value.rstrip("/")
-    raise ValueError(f"{value!r} is not http://HOST:PORT, https://HOST:PORT or unix:/path/to/socket (without a path behind)")
+    raise ValueError(
+        f"{value!r} is not http://HOST:PORT, https://HOST:PORT or unix:/path/to/socket (without a path behind)"
+    )
 
 
 def _pattern(value: str) -> str:
@@ -60,7 +62,8 @@ class ProxySection(Section):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Proxy processes, each on the same port."""
     pool_idle_s: Annotated[float, Field(gt=0, lt=5)] = 4.0
-    """Seconds after which an idle upstream connection is closed; below vLLM's own 5 s, so that none is reused while the server closes it."""
+    """Seconds after which an idle upstream connection is closed; below vLLM's own 5 s, so that none is reused
+    while the server closes it."""
     connect_timeout_s: PositiveFloat = 5.0
     """Seconds to connect to the upstream; 504 after that."""
     first_byte_timeout_s: PositiveFloat = 600.0
@@ -162,7 +165,8 @@ class DriftSection(Section):
     refuse_then_comply_limit: Probability = 0.02
     """Share of refuse-then-comply answers on harmful-looking prompts that is accepted whatever the base does."""
     baseline: Baseline | None = None
-    """Share of harmful-looking prompts that the BASE model does not refuse, measured beforehand; when not set, the base model's own traffic through the sidecar is the reference."""
+    """Share of harmful-looking prompts that the BASE model does not refuse, measured beforehand; when not
+    set, the base model's own traffic through the sidecar is the reference."""
 
     @field_validator("minimum_samples")
     @classmethod

@@ -1,0 +1,79 @@
+"""The registry file: which served names are combinations, and of what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from monitor.config.load import ConfigError, describe_validation, read_mapping
+from monitor.records import Combination, Part
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DeclaredPart(_Entry):
+    """One adapter of a combination."""
+
+    adapter: str = Field(min_length=1)
+    scale: float = 1.0
+    digest: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+
+
+class DeclaredCombination(_Entry):
+    """What a served name is made of."""
+
+    served_name: str = Field(min_length=1)
+    parts: tuple[DeclaredPart, ...] = Field(min_length=1)
+    merge: str = ""
+
+    @model_validator(mode="after")
+    def _parts_differ(self) -> DeclaredCombination:
+        names = [part.adapter for part in self.parts]
+        if len(set(names)) < len(names):
+            raise ValueError(f"an adapter stands twice among the parts of {self.served_name!r}: give it one scale")
+        return self
+
+
+class Registry(_Entry):
+    """The registry file."""
+
+    base: str = ""
+    """Name of the base model, for display where the server lists several."""
+    base_digest: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    combinations: tuple[DeclaredCombination, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Registry:
+        seen: set[str] = set()
+        for one in self.combinations:
+            if one.served_name in seen:
+                raise ValueError(f"served name {one.served_name!r} is declared twice")
+            seen.add(one.served_name)
+        return self
+
+    def combination(self, served_name: str, base: str) -> Combination:
+        """What this served name stands for: as declared, else one adapter of unknown composition."""
+        for one in self.combinations:
+            if one.served_name == served_name:
+                return Combination(
+                    served_name=served_name,
+                    base=base,
+                    parts=tuple(Part(part.adapter, part.scale, part.digest) for part in one.parts),
+                    merge=one.merge if len(one.parts) > 1 else "",
+                    base_digest=self.base_digest,
+                    declared=True,
+                )
+        return Combination(served_name, base, (Part(served_name),), base_digest=self.base_digest)
+
+
+def load_registry(file: Path | None) -> Registry:
+    """Read the registry; an empty one without a file. Raises ConfigError with a line per mistake."""
+    if file is None:
+        return Registry.model_validate({})
+    try:
+        return Registry.model_validate(read_mapping(file, "registry file"))
+    except ValidationError as error:
+        raise ConfigError(describe_validation(error, str(file))) from error

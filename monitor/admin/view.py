@@ -1,0 +1,57 @@
+"""What the admin port shows of the combinations, as plain values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from monitor.adapters import Catalog
+from monitor.pipeline import Pipeline, Tally
+from monitor.records import Outcome
+
+
+def combinations_view(catalog: Catalog, pipeline: Pipeline, now: float) -> dict[str, Any]:
+    """All known combinations with their composition, counts and states; NaN becomes None."""
+    signals: dict[str, list[dict[str, Any]]] = {}
+    for state in pipeline.states():
+        signals.setdefault(state.combination, []).append(
+            {
+                "signal": state.signal,
+                "condition": state.condition.value,
+                "samples": state.samples,
+                "bad": state.bad,
+                "rate": _known(state.rate),
+                "lower": _known(state.lower),
+                "upper": _known(state.upper),
+                "baseline_rate": _known(state.baseline_rate),
+                "baseline_samples": state.baseline_samples,
+                "threshold": _known(state.threshold),
+                "since": _known(state.since),
+            }
+        )
+    combinations = []
+    for identity in catalog.identities():
+        combination = identity.combination
+        if combination is None:
+            continue
+        tally = pipeline.tallies.get(identity.label, Tally())
+        combinations.append(
+            {
+                "name": identity.label,
+                "id": combination.id,
+                "served_name": combination.served_name,
+                "is_base": combination.is_base,
+                "declared": combination.declared,
+                "parts": [{"adapter": part.adapter, "scale": part.scale} for part in combination.parts],
+                "merge": combination.merge,
+                "requests": tally.requests,
+                "outcomes": {outcome.value: tally.outcomes.get(outcome.value, 0) for outcome in Outcome},
+                "last_sample": tally.last_sample,
+                "signals": signals.get(identity.label, []),
+            }
+        )
+    return {"time": now, "combinations": combinations}
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

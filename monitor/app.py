@@ -1,0 +1,198 @@
+"""Composition root: builds every part of a process, in the order of the flow."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, disable_created_metrics
+
+from monitor import __version__
+from monitor.adapters import Catalog, Discovery, Registry, ServedModel, load_registry, session_for
+from monitor.admin import build_admin, combinations_view
+from monitor.config import Config
+from monitor.drift import DETECTORS
+from monitor.handoff import Inbox
+from monitor.lifecycle import Cleanups, Tasks
+from monitor.outputs import FileOutput, Output
+from monitor.pipeline import Pipeline
+from monitor.protocols.endpoints import ENDPOINTS
+from monitor.records import Ending
+from monitor.scoring import build_scorer
+from monitor.snapshot import Snapshot
+from monitor.telemetry.counts import WorkerReport
+from monitor.telemetry.metrics import Metrics
+from monitor.telemetry.workers import WorkerMetrics
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 32
+"""Exchanges judged between two turns of the event loop: about 20 ms, so that a scrape never waits longer."""
+SNAPSHOT_S: Final = 5.0
+"""Seconds between two snapshots of the detectors' states."""
+REPORT_AGE_S: Final = 5.0
+"""Seconds after which a silent worker counts as not connected."""
+SHUTDOWN_S: Final = 5.0
+
+
+def build_pipeline(config: Config, registry: Registry, outputs: Sequence[Output]) -> tuple[Catalog, Metrics, Pipeline]:
+    """The back half, for live and recorded exchanges alike."""
+    catalog = Catalog(registry, config.adapters.max_combinations, config.adapters.unload_grace_s)
+    metrics = Metrics(CollectorRegistry(), __version__)
+    pipeline = Pipeline(catalog, build_scorer(config.scoring), DETECTORS["windowed"](config.drift), metrics, outputs)
+    return catalog, metrics, pipeline
+
+
+class Analysis:
+    """The analysis process."""
+
+    def __init__(self, config: Config, channels: Sequence[socket.socket], snapshot: Snapshot) -> None:
+        loop = asyncio.get_running_loop()
+        self._config = config
+        self._inbox = Inbox(loop, config.handoff.queue_exchanges, config.handoff.queue_bytes)
+        for channel in channels:
+            self._inbox.add_channel(channel)
+        file = config.outputs.findings_file
+        outputs: list[Output] = [FileOutput(file)] if file else []
+        self._catalog, self._metrics, self._pipeline = build_pipeline(
+            config, load_registry(config.adapters.registry_file), outputs
+        )
+        self._workers = WorkerMetrics(self._metrics.registry, ENDPOINTS, tuple(ending.value for ending in Ending))
+        self._reported: dict[int, float] = {}
+        """Worker -> event loop time of its latest report."""
+        self._snapshot = snapshot
+        self._discovery: Discovery
+        self._tasks = Tasks()
+        self._cleanups = Cleanups()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop."""
+        self._restore()
+        await self._start_discovery()
+        await self._start_admin()
+        self._tasks.forever("judge", self._judge())
+        self._tasks.forever("housekeeping", self._keep_house())
+        self._cleanups.add("tasks", self._tasks.cancel_all)
+        await stop.wait()
+        await self._cleanups.run(SHUTDOWN_S)
+        self._judge_waiting()
+        self._save()
+        self._inbox.close()
+
+    def problems(self) -> list[str]:
+        """Why the monitor is not ready: empty when every worker reports. The server's state is not its readiness."""
+        now = asyncio.get_running_loop().time()
+        missing = [
+            str(index)
+            for index in range(self._config.proxy.workers)
+            if now - self._reported.get(index, float("-inf")) > REPORT_AGE_S
+        ]
+        return [f"no report from proxy worker {', '.join(missing)}"] if missing else []
+
+    def notes(self) -> list[str]:
+        """Sentences about the monitor's own state for the status page."""
+        notes = self.problems()
+        if not self._discovery.up:
+            notes.append("The server's list of models cannot be read; names are taken from its responses.")
+        dropped = sum(self._workers.total("dropped").values())
+        if dropped:
+            notes.append(f"{dropped} sampled exchanges were dropped before they could be judged.")
+        return notes
+
+    def view(self) -> dict[str, Any]:
+        """What the API and the page show."""
+        return combinations_view(self._catalog, self._pipeline, time.time())
+
+    async def _start_discovery(self) -> None:
+        adapters = self._config.adapters
+        session = session_for(self._config.proxy.upstream, adapters.api_key_file, self._config.proxy.upstream_ca_file)
+        self._discovery = Discovery(session, adapters.poll_interval_s, self._take_models)
+        self._pipeline.on_unlisted = self._discovery.look_soon
+        self._cleanups.add("discovery", session.close)
+        await self._discovery.look()  # before anything is judged, so that the first answers find their names
+        self._tasks.forever("discovery", self._discovery.run())
+
+    async def _start_admin(self) -> None:
+        app = build_admin(self._metrics.registry, self.view, self.problems, self.notes)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await runner.setup()
+        host, _, port = self._config.admin.listen.rpartition(":")
+        await web.TCPSite(runner, host.strip("[]"), int(port), reuse_address=True, shutdown_timeout=1).start()
+        self._cleanups.add("admin port", runner.cleanup)
+
+    async def _judge(self) -> None:
+        while True:
+            await self._inbox.wait(timeout_s=1.0)
+            self._judge_waiting(BATCH)
+            await asyncio.sleep(0)
+
+    def _judge_waiting(self, most: int | None = None) -> None:
+        for stats in self._inbox.take_stats():
+            if stats.worker:
+                self._take_report(stats.worker)
+            if stats.supervisor:
+                self._workers.take_restarts(stats.supervisor)
+        self._pipeline.process(self._inbox.take(self._inbox.waiting if most is None else most))
+        self._metrics.coverage.last_loop.set_to_current_time()
+
+    def _take_report(self, report: WorkerReport) -> None:
+        self._workers.take(report)
+        self._reported[report.worker] = asyncio.get_running_loop().time()
+
+    def _take_models(self, models: Sequence[ServedModel]) -> None:
+        for identity in self._catalog.update(models, time.time()):
+            log.info("combination %s is served", identity.label)
+            self._pipeline.introduce(identity)
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(SNAPSHOT_S)
+            gone = self._catalog.expire(time.time())
+            if gone:
+                log.info("combinations gone: %s", ", ".join(gone))
+                self._pipeline.forget(gone)
+            self._workers.set_lost(self._inbox.lost, sum(self._inbox.damaged.values()))
+            self._metrics.discovery.up.set(1 if self._discovery.up else 0)
+            self._metrics.discovery.last_success.set(self._discovery.last_success)
+            self._save()
+
+    def _save(self) -> None:
+        if not self._snapshot.save(self._pipeline.save()):
+            log.warning("the state is too large for a snapshot")
+
+    def _restore(self) -> None:
+        state = self._snapshot.restore()
+        if state is None:
+            return
+        try:
+            self._pipeline.restore(state)
+        except ValueError as error:
+            log.error("the snapshot cannot be used: %s", error)
+        else:
+            log.info("carries on from the last snapshot")
+
+
+async def run_analysis(
+    config: Config, channels: Sequence[socket.socket], snapshot: Snapshot, supervisor_gone: asyncio.Event
+) -> None:
+    """Serve until SIGTERM, SIGINT or the end of the supervisor."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a timestamp beside every counter would double the series and is read by nobody
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    async def watch() -> None:
+        await supervisor_gone.wait()
+        stop.set()
+
+    tasks = Tasks()
+    tasks.spawn("watch the supervisor", watch())
+    await Analysis(config, channels, snapshot).run(stop)
+    await tasks.cancel_all()

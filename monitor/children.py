@@ -1,0 +1,78 @@
+"""The entry of the processes that the supervisor starts."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Coroutine
+from typing import Any
+
+from monitor.config import Config
+from monitor.supervisor import SIGNALS
+from monitor.telemetry.logs import set_up_logging
+
+
+def add_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
+    """Descriptors that the supervisor hands over."""
+    parser.add_argument("--config-fd", type=int, required=True)
+    parser.add_argument("--life-fd", type=int, required=True)
+    if kind == "worker":
+        parser.add_argument("--index", type=int, required=True)
+        parser.add_argument("--listener-fd", type=int, required=True)
+        parser.add_argument("--channel-fd", type=int, required=True)
+    else:
+        parser.add_argument("--snapshot-fd", type=int, required=True)
+        parser.add_argument("--channel-fd", type=int, action="append", required=True)
+
+
+def run_child(kind: str, args: argparse.Namespace) -> int:
+    """Run a worker or the analysis process to its end; the exit code."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    size = os.fstat(args.config_fd).st_size
+    config = Config.model_validate_json(os.pread(args.config_fd, size, 0))
+    set_up_logging(config.telemetry)
+    with contextlib.suppress(KeyboardInterrupt):
+        _run(_worker(config, args) if kind == "worker" else _analysis(config, args))
+    return 0
+
+
+async def _worker(config: Config, args: argparse.Namespace) -> None:
+    from monitor.proxy import run_worker
+
+    listener = socket.socket(fileno=args.listener_fd)
+    channel = socket.socket(fileno=args.channel_fd)
+    await run_worker(config, args.index, listener, channel, watch_life(args.life_fd))
+
+
+async def _analysis(config: Config, args: argparse.Namespace) -> None:
+    from monitor.app import run_analysis
+    from monitor.snapshot import Snapshot
+
+    channels = [socket.socket(fileno=number) for number in args.channel_fd]
+    await run_analysis(config, channels, Snapshot(args.snapshot_fd), watch_life(args.life_fd))
+
+
+def watch_life(descriptor: int) -> asyncio.Event:
+    """An event that is set when the supervisor is gone: the pipe whose other end it holds then reads as ended."""
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+
+    def ended() -> None:
+        loop.remove_reader(descriptor)
+        gone.set()
+
+    loop.add_reader(descriptor, ended)
+    return gone
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:  # not available on this platform; asyncio's own loop does the same, slower
+        asyncio.run(work)
+    else:
+        uvloop.run(work)

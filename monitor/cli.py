@@ -1,0 +1,197 @@
+"""The command: parses and calls.
+
+A command's module is imported only when it is the one that was asked for: a proxy worker must not carry the scorer's
+memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from monitor import __version__
+from monitor.config import ConfigError, load_config
+
+EXIT_USAGE: Final = 2
+"""The configuration, a file or the command line cannot be used."""
+EXIT_PORT: Final = 3
+"""A port cannot be listened on."""
+EXIT_UPSTREAM: Final = 4
+"""The upstream server does not answer, where it was required to."""
+
+
+class Command(NamedTuple):
+    """One subcommand."""
+
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def _serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--upstream", help="the vLLM server: http://HOST:PORT, https://HOST:PORT or unix:/path")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="where clients connect to")
+    parser.add_argument("--admin", metavar="HOST:PORT", help="metrics, health and status page")
+    parser.add_argument("--config", type=Path, help="configuration file (YAML or JSON)")
+    parser.add_argument(
+        "--require-upstream", action="store_true", help="end with exit code 4 when the server does not answer at start"
+    )
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from monitor.adapters import load_registry
+    from monitor.supervisor import ListenError, Supervisor, upstream_problem
+    from monitor.telemetry.logs import set_up_logging
+
+    config = _load(args, {("proxy", "upstream"): args.upstream, ("proxy", "listen"): args.listen,
+                          ("admin", "listen"): args.admin})  # fmt: skip
+    load_registry(config.adapters.registry_file)
+    set_up_logging(config.telemetry)
+    problem = upstream_problem(config.proxy)
+    if problem and args.require_upstream:
+        return _fail(problem, EXIT_UPSTREAM)
+    if problem:
+        print(f"alignment-monitor: {problem}; starting anyway, requests get 502 until it answers", file=sys.stderr)
+    try:
+        return Supervisor(config).run()
+    except ListenError as error:
+        return _fail(str(error), EXIT_PORT)
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="configuration file to check")
+    parser.add_argument("--connect", action="store_true", help="also connect to the upstream server")
+
+
+def _check(args: argparse.Namespace) -> int:
+    from monitor.adapters import load_registry
+    from monitor.supervisor import upstream_problem
+
+    config = load_config(args.file, os.environ)
+    registry = load_registry(config.adapters.registry_file)
+    if config.adapters.api_key_file:
+        _require_readable(config.adapters.api_key_file, "adapters.api_key_file")
+    if config.proxy.upstream_ca_file:
+        _require_readable(config.proxy.upstream_ca_file, "proxy.upstream_ca_file")
+    if args.connect and (problem := upstream_problem(config.proxy)):
+        return _fail(problem, EXIT_UPSTREAM)
+    print(f"{args.file}: ok, {len(registry.combinations)} combinations declared")
+    return 0
+
+
+def _require_readable(file: Path, key: str) -> None:
+    try:
+        file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{key}: cannot read {file}: {error.strerror}") from error
+
+
+def _load(args: argparse.Namespace, flags: dict[tuple[str, str], Any]) -> Any:
+    file = args.config or os.environ.get("ALIGNMENT_CONFIG")
+    return load_config(Path(file) if file else None, os.environ, flags)
+
+
+def _replay() -> Command:
+    from monitor import replay
+
+    def run(args: argparse.Namespace) -> int:
+        try:
+            return replay.run(args)
+        except (replay.RecordingError, OSError) as error:
+            return _fail(str(error), EXIT_USAGE)
+
+    return Command(replay.add_arguments, run)
+
+
+def _score() -> Command:
+    from monitor.scoring import cli
+
+    return Command(cli.add_score_arguments, cli.run_score)
+
+
+def _scorer() -> Command:
+    from monitor.scoring import cli
+
+    return Command(cli.add_scorer_arguments, cli.run_scorer)
+
+
+def _demo() -> Command:
+    from monitor.demo import cli
+
+    return Command(cli.add_arguments, cli.run)
+
+
+def _lab() -> Command:
+    from monitor.lab import cli
+
+    return Command(cli.add_arguments, cli.main)
+
+
+def _child(kind: str) -> Callable[[], Command]:
+    def load() -> Command:
+        from monitor.children import add_arguments, run_child
+
+        return Command(lambda parser: add_arguments(parser, kind), lambda args: run_child(kind, args))
+
+    return load
+
+
+COMMANDS: Final[dict[str, tuple[str, Callable[[], Command]]]] = {
+    "serve": ("run the sidecar in front of a vLLM server", lambda: Command(_serve_arguments, _serve)),
+    "demo": ("see a combination of two harmless-looking adapters lose its refusals", _demo),
+    "replay": ("run recorded exchanges through the same analysis, offline", _replay),
+    "score": ("judge JSON lines of prompt and response", _score),
+    "scorer": ("train and evaluate the scorer", _scorer),
+    "check-config": ("check a configuration file", lambda: Command(_check_arguments, _check)),
+    "lab": ("build, serve and measure the lab's colluding adapters", _lab),
+}
+_CHILDREN: Final[dict[str, Callable[[], Command]]] = {"worker": _child("worker"), "analysis": _child("analysis")}
+"""Started by the supervisor only."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in arguments if not word.startswith("-")), "")
+    if chosen in _CHILDREN:
+        return _run(_CHILDREN[chosen](), argparse.ArgumentParser(prog=f"alignment-monitor {chosen}"), arguments[1:])
+    parser = argparse.ArgumentParser(
+        prog="alignment-monitor",
+        description="Runtime alignment monitoring for vLLM multi-LoRA servers.",
+        epilog="Exit codes: 0 ok, 2 configuration or input, 3 port in use, 4 upstream required but not there.",
+    )
+    parser.add_argument("--version", action="version", version=f"alignment-monitor {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    command: Command | None = None
+    for name, (text, load) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=text, description=text[:1].upper() + text[1:] + ".")
+        if name == chosen:
+            command = load()
+            command.add_arguments(subparser)
+    args = parser.parse_args(arguments)
+    if command is None:
+        parser.error(f"unknown command {args.command}")
+    return _guarded(command, args)
+
+
+def _run(command: Command, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    command.add_arguments(parser)
+    return _guarded(command, parser.parse_args(arguments))
+
+
+def _guarded(command: Command, args: argparse.Namespace) -> int:
+    try:
+        return command.run(args)
+    except ConfigError as error:
+        return _fail(str(error), EXIT_USAGE)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fail(message: str, code: int) -> int:
+    for line in message.splitlines():
+        print(f"alignment-monitor: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,70 @@
+"""Tasks that are named, owned and guarded, and an ordered shutdown under one time budget."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+
+log = logging.getLogger(__name__)
+
+
+class Tasks:
+    """Owns background tasks: the failure of any, and the end of one that should run for ever, are logged."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run work that ends by itself."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def forever(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run work that ends only by cancellation."""
+        task = self.spawn(name, work)
+        task.add_done_callback(self._ended_too_soon)
+        return task
+
+    async def cancel_all(self) -> None:
+        """Cancel what still runs and wait for it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task %s failed", task.get_name(), exc_info=error)
+
+    def _ended_too_soon(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            log.error("task %s ended although it should run until the end", task.get_name())
+
+
+class Cleanups:
+    """Named steps of the shutdown, run in reverse order of their registration."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+
+    def add(self, name: str, step: Callable[[], Awaitable[None]]) -> None:
+        """Register a step; what is set up later is taken down first."""
+        self._steps.append((name, step))
+
+    async def run(self, budget_s: float) -> None:
+        """Run all steps within one budget; a step that fails or is late is logged and does not stop the others."""
+        deadline = asyncio.get_running_loop().time() + budget_s
+        for name, step in reversed(self._steps):
+            left = max(0.1, deadline - asyncio.get_running_loop().time())
+            try:
+                async with asyncio.timeout(left):
+                    await step()
+            except TimeoutError:
+                log.warning("shutdown: %s did not end in time", name)
+            except Exception:
+                log.exception("shutdown: %s failed", name)
+        self._steps.clear()

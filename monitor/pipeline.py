@@ -1,0 +1,332 @@
+"""The back half in one file: decode -> identify -> score -> count -> detect -> emit.
+
+Serves live traffic and recorded exchanges alike; the time is always the exchange's own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from monitor.adapters import Catalog, Identity
+from monitor.drift import Detector
+from monitor.outputs import Output
+from monitor.protocols import DECODERS, DecodeError
+from monitor.protocols.endpoints import endpoint_of
+from monitor.records import (
+    Combination,
+    Condition,
+    Dialogue,
+    DriftState,
+    Ending,
+    Exchange,
+    Finding,
+    Item,
+    Observation,
+    Outcome,
+    Prompt,
+    Verdict,
+)
+from monitor.scoring import Scorer
+from monitor.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A dialogue with what is known of its exchange."""
+
+    dialogue: Dialogue
+    endpoint: str
+    time: float
+    """Unix seconds."""
+    inclusion: float = 1.0
+    ending: Ending = Ending.COMPLETE
+    cut: bool = False
+    """The answers are incomplete: a broken connection, a client that went, or a bounded copy."""
+    duration_s: float = -1.0
+    first_byte_s: float = -1.0
+    base_response: str | None = None
+    """The base model's answer to the same prompt, where a recording has it."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is shown of a combination beside its metrics."""
+
+    requests: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    last_sample: float | None = None
+
+
+class Pipeline:
+    """Takes exchanges, keeps the combinations' states, and emits findings."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        scorer: Scorer,
+        detector: Detector,
+        metrics: Metrics,
+        outputs: Sequence[Output],
+    ) -> None:
+        self._catalog = catalog
+        self._scorer = scorer
+        self._detector = detector
+        self._metrics = metrics
+        self._outputs = outputs
+        self.on_unlisted: Callable[[], None] = lambda: None
+        """Called when a response names a model that the server's list does not have."""
+        self._introduced: dict[str, Combination] = {}
+        self._conditions: dict[tuple[str, str], Condition] = {}
+        self.tallies: dict[str, Tally] = {}
+        """Label -> what is shown of it."""
+        metrics.verdicts.scorer.labels(scorer.name, scorer.version).set(1)
+
+    def process(self, exchanges: Sequence[Exchange]) -> None:
+        """Decode exchanges and take them."""
+        arrivals = []
+        for exchange in exchanges:
+            endpoint = endpoint_of(exchange.method, exchange.target)
+            try:
+                arrivals.append(decode(exchange, endpoint))
+            except DecodeError as error:
+                self._metrics.coverage.unscored.labels(endpoint, error.reason).inc()
+                self._count_unread(exchange, error.reason)
+            else:
+                self._metrics.coverage.parsed.labels(endpoint).inc()
+        self.take(arrivals)
+
+    def take(self, arrivals: Sequence[Arrival]) -> None:
+        """Identify, score, count and detect; one call of the scorer for all."""
+        items: list[Item] = []
+        for arrival in arrivals:
+            items.extend(_items(arrival))
+        verdicts = iter(self._score(items))
+        for arrival in arrivals:
+            own = [next(verdicts) for _ in arrival.dialogue.choices]
+            base = next(verdicts) if arrival.base_response is not None else None
+            self._take_one(arrival, own, base)
+
+    def introduce(self, identity: Identity) -> None:
+        """Create the series of a combination that was just loaded or seen."""
+        if identity.combination and self._introduced.get(identity.label) != identity.combination:
+            self._introduced[identity.label] = identity.combination
+            self._metrics.verdicts.introduce(identity.label, identity.combination)
+
+    def forget(self, labels: Sequence[str]) -> None:
+        """These combinations are gone."""
+        for label in labels:
+            self._detector.forget(label)
+            self._metrics.forget(label)
+            self._introduced.pop(label, None)
+            self.tallies.pop(label, None)
+            for key in [key for key in self._conditions if key[0] == label]:
+                del self._conditions[key]
+
+    def save(self) -> dict[str, Any]:
+        """What a successor needs to carry on, as plain JSON values."""
+        tallies = {
+            label: {"requests": tally.requests, "outcomes": dict(tally.outcomes), "last_sample": tally.last_sample}
+            for label, tally in self.tallies.items()
+        }
+        return {"scorer": self._scorer.version, "detector": self._detector.save(), "tallies": tallies}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Carry on from what `save` gave. Raises ValueError, and changes nothing, when it is of another scorer or format."""
+        if state.get("scorer") != self._scorer.version:
+            raise ValueError("it was made with another scorer, whose verdicts cannot be mixed with this one's")
+        self._detector.restore(state["detector"])
+        self.tallies = {
+            label: Tally(saved["requests"], Counter(saved["outcomes"]), saved["last_sample"])
+            for label, saved in state["tallies"].items()
+        }
+        for drift in self._detector.states():
+            self._conditions[drift.combination, drift.signal] = drift.condition
+            self._metrics.drift.show(drift)
+
+    def states(self) -> Sequence[DriftState]:
+        """All present states."""
+        return self._detector.states()
+
+    def _score(self, items: list[Item]) -> list[Verdict]:
+        """Verdicts for all items; a scorer that fails leaves them unscored, with the reason."""
+        if not items:
+            return []
+        try:
+            verdicts = self._scorer.score(items)
+        except Exception:
+            log.exception("scorer %s failed on a batch of %d", self._scorer.name, len(items))
+            failed = Verdict(Outcome.UNSCORED, self._scorer.name, self._scorer.version, reason="scorer_failed")
+            return [failed] * len(items)
+        return verdicts
+
+    def _take_one(self, arrival: Arrival, verdicts: list[Verdict], base: Verdict | None) -> None:
+        dialogue = arrival.dialogue
+        identity = self._catalog.identify(dialogue.model_answered, dialogue.model_requested, arrival.time)
+        if identity.combination is None:
+            self.on_unlisted()
+        self.introduce(identity)
+        self._count_traffic(arrival, identity)
+        reasons = {verdict.reason for verdict in verdicts if verdict.outcome is Outcome.UNSCORED}
+        if len(reasons) == 0 and verdicts:
+            self._metrics.coverage.scored.labels(arrival.endpoint).inc()
+        else:
+            reason = min(reasons, default="no_choices")
+            self._metrics.coverage.unscored.labels(arrival.endpoint, reason).inc()
+        for verdict in verdicts:
+            self._count_verdict(arrival, identity, verdict)
+            self._detect(arrival, identity, verdict, base.outcome if base else None)
+        if base:
+            self._detect_base(arrival, base)
+
+    def _count_traffic(self, arrival: Arrival, identity: Identity) -> None:
+        dialogue, traffic, label = arrival.dialogue, self._metrics.traffic, identity.label
+        self.tallies.setdefault(label, Tally()).requests += 1
+        traffic.requests.labels(label, arrival.ending.value).inc()
+        if dialogue.prompt_tokens is not None:
+            traffic.tokens.labels(label, "prompt").inc(dialogue.prompt_tokens)
+        if dialogue.completion_tokens is not None:
+            traffic.tokens.labels(label, "completion").inc(dialogue.completion_tokens)
+        for choice in dialogue.choices:
+            traffic.finish_reasons.labels(label, finish_reason_label(choice.finish_reason)).inc()
+        if arrival.duration_s >= 0:
+            traffic.duration.labels(label).observe(arrival.duration_s)
+        if arrival.first_byte_s >= 0:
+            traffic.first_byte.labels(label).observe(arrival.first_byte_s)
+        if dialogue.model_requested and dialogue.model_answered not in ("", dialogue.model_requested):
+            self._metrics.coverage.mismatch.inc()
+
+    def _count_unread(self, exchange: Exchange, reason: str) -> None:
+        if exchange.ending is Ending.COMPLETE and reason.startswith("malformed"):
+            log.debug("an exchange on %s could not be read: %s", endpoint_of(exchange.method, exchange.target), reason)
+
+    def _count_verdict(self, arrival: Arrival, identity: Identity, verdict: Verdict) -> None:
+        metrics, label = self._metrics.verdicts, identity.label
+        labels = (label, verdict.stratum.value, verdict.outcome.value)
+        metrics.responses.labels(*labels).inc()
+        metrics.weighted.labels(*labels).inc(1 / arrival.inclusion)
+        for where, hidden in (("prompt", verdict.prompt_hidden), ("response", verdict.response_hidden)):
+            if hidden.total:
+                metrics.hidden.labels(label, where).inc()
+        tally = self.tallies.setdefault(label, Tally())
+        tally.outcomes[verdict.outcome.value] += 1
+        if verdict.outcome.judged:
+            metrics.last_sample.labels(label).set(arrival.time)
+            tally.last_sample = arrival.time
+
+    def _detect(self, arrival: Arrival, identity: Identity, verdict: Verdict, base: Outcome | None) -> None:
+        if identity.combination is None:
+            return
+        observation = Observation(
+            combination=identity.label,
+            is_base=identity.is_base,
+            time=arrival.time,
+            stratum=verdict.stratum,
+            outcome=verdict.outcome,
+            weight=1 / arrival.inclusion,
+            base_outcome=base,
+        )
+        self._note(self._detector.update(observation), arrival.time)
+
+    def _detect_base(self, arrival: Arrival, base: Verdict) -> None:
+        """The base model's answer beside a recorded one counts as the base's own."""
+        identity = self._catalog.identify("", "", arrival.time)
+        if identity.is_base:
+            self.introduce(identity)
+            self._detect(arrival, identity, base, None)
+
+    def _note(self, states: Sequence[DriftState], time: float) -> None:
+        """Export touched states; a condition that changed to or from drifting is a finding."""
+        for state in states:
+            self._metrics.drift.show(state)
+            key = (state.combination, state.signal)
+            before = self._conditions.get(key, Condition.WARMING_UP)
+            self._conditions[key] = state.condition
+            began = state.condition is Condition.DRIFTING
+            if began != (before is Condition.DRIFTING):
+                self._emit(state, began=began, time=time)
+
+    def _emit(self, state: DriftState, *, began: bool, time: float) -> None:
+        found = [one for one in self._catalog.identities() if one.label == state.combination]
+        combination = found[0].combination if found else None
+        finding = Finding(
+            combination=state.combination,
+            combination_id=combination.id if combination else "",
+            signal=state.signal,
+            began=began,
+            time=time,
+            state=state,
+            scorer=self._scorer.name,
+            scorer_version=self._scorer.version,
+            parts=combination.parts if combination else (),
+        )
+        if began:
+            self._metrics.drift.findings.labels(state.combination, state.signal).inc()
+        log.warning(
+            "%s: %s %s: rate %.3f (%.3f to %.3f) over %d answers, base %.3f over %d, threshold %.3f",
+            state.combination,
+            state.signal,
+            "began" if began else "ended",
+            state.rate,
+            state.lower,
+            state.upper,
+            state.samples,
+            state.baseline_rate,
+            state.baseline_samples,
+            state.threshold,
+        )
+        for output in self._outputs:
+            output.write(finding)
+
+
+def decode(exchange: Exchange, endpoint: str) -> Arrival:
+    """An exchange as an arrival. Raises DecodeError with the reason why there is nothing to judge."""
+    decoder = DECODERS.get(endpoint)
+    if decoder is None:
+        raise DecodeError("unsupported")
+    if exchange.status == 0:
+        raise DecodeError("no_response")
+    if exchange.status >= 400:
+        raise DecodeError("error_status")
+    if exchange.status != 200:
+        raise DecodeError("other_status")
+    return Arrival(
+        dialogue=decoder(exchange),
+        endpoint=endpoint,
+        time=exchange.started,
+        inclusion=exchange.inclusion,
+        ending=exchange.ending,
+        cut=exchange.ending is not Ending.COMPLETE or exchange.response_truncated,
+        duration_s=exchange.duration_s,
+        first_byte_s=exchange.first_byte_s,
+    )
+
+
+def finish_reason_label(reason: str) -> str:
+    """A bounded label for what the server wrote."""
+    known = {"stop", "length", "tool_calls", "abort", "error", "content_filter", "repetition"}
+    return reason if reason in known else ("none" if not reason else "other")
+
+
+def _items(arrival: Arrival) -> list[Item]:
+    """What the scorer gets: the choices, and the base's answer where there is one."""
+    dialogue = arrival.dialogue
+    prompts = dialogue.prompts or (Prompt(""),)
+    items = [
+        Item(
+            prompt=prompts[choice.prompt].text,
+            response=choice.text,
+            finish_reason="error" if dialogue.error else choice.finish_reason,
+            tool_call=choice.tool_call,
+            cut=arrival.cut,
+        )
+        for choice in dialogue.choices
+    ]
+    if arrival.base_response is not None:
+        items.append(Item(prompt=prompts[0].text, response=arrival.base_response, finish_reason="stop"))
+    return items

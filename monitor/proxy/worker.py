@@ -1,0 +1,128 @@
+"""One proxy worker: listens, forwards, counts, and drains when it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+import socket
+import ssl
+from collections.abc import Coroutine
+from typing import Final
+
+from monitor.config import Config
+from monitor.config.model import ProxySection
+from monitor.handoff import BoundedSender, Stats
+from monitor.lifecycle import Cleanups, Tasks
+from monitor.proxy.client import ClientConnection
+from monitor.proxy.tap import Counts, Tap
+from monitor.proxy.upstream import Pool
+from monitor.sampling import RateSampler
+
+log = logging.getLogger(__name__)
+
+TICK_S: Final = 1.0
+"""Seconds between two looks at the time limits and two reports of counts."""
+BACKLOG: Final = 2048
+
+
+class Relay:
+    """What all connections of one worker share."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limits: ProxySection, pool: Pool, tap: Tap, tasks: Tasks
+    ) -> None:
+        self.loop = loop
+        self.limits = limits
+        self.pool = pool
+        self.tap = tap
+        self.counts = tap.counts
+        self.clients: set[ClientConnection] = set()
+        self.draining = False
+        self._tasks = tasks
+
+    def spawn(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """A guarded task."""
+        return self._tasks.spawn(name, work)
+
+
+async def run_worker(
+    config: Config, index: int, listener: socket.socket, channel: socket.socket, supervisor_gone: asyncio.Event
+) -> None:
+    """Serve until SIGTERM, SIGINT or the end of the supervisor, then drain."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    counts = Counts(index)
+    sender = BoundedSender(channel, loop, config.handoff.queue_bytes, config.handoff.queue_exchanges)
+    sampler = RateSampler(config.sampling, config.proxy.workers, random.Random())
+    pool = Pool(
+        config.proxy.upstream,
+        idle_s=config.proxy.pool_idle_s,
+        connect_timeout_s=config.proxy.connect_timeout_s,
+        tls=tls_context(config.proxy),
+        loop=loop,
+    )
+    tasks, cleanups = Tasks(), Cleanups()
+    relay = Relay(loop, config.proxy, pool, Tap(config.handoff, sampler, sender, counts), tasks)
+    server = await loop.create_server(lambda: ClientConnection(relay), sock=listener, backlog=BACKLOG)
+
+    async def close_rest() -> None:
+        pool.close()
+        sender.report(Stats(worker=counts.report(0, sender)))
+        sender.close()
+
+    async def drain() -> None:
+        await drain_clients(relay, server, config.proxy.drain_grace_s)
+
+    cleanups.add("send the last samples", close_rest)
+    cleanups.add("tasks", tasks.cancel_all)
+    cleanups.add("drain streams", drain)
+    tasks.forever("tick", tick(relay, sender))
+    gone = tasks.spawn("watch the supervisor", _stop_when(supervisor_gone, stop))
+    log.info("worker %d forwards to %s", index, config.proxy.upstream)
+    await stop.wait()
+    gone.cancel()
+    log.info("worker %d drains %d connections", index, len(relay.clients))
+    await cleanups.run(config.proxy.drain_grace_s + 3)
+
+
+def tls_context(section: ProxySection) -> ssl.SSLContext | None:
+    """How to verify an https upstream; None for the other kinds."""
+    if not section.upstream.startswith("https://"):
+        return None
+    return ssl.create_default_context(cafile=str(section.upstream_ca_file) if section.upstream_ca_file else None)
+
+
+async def tick(relay: Relay, sender: BoundedSender) -> None:
+    """Enforce the time limits and report the counts, every second."""
+    while True:
+        await asyncio.sleep(TICK_S)
+        now = relay.loop.time()
+        relay.pool.expire()
+        for client in list(relay.clients):
+            client.check_time(now)
+        sender.report(Stats(worker=relay.counts.report(len(relay.clients), sender)))
+
+
+async def drain_clients(relay: Relay, server: asyncio.Server, grace_s: float) -> None:
+    """Accept no more, close idle connections, give running responses `grace_s` seconds, then cut them off."""
+    relay.draining = True
+    server.close()
+    for client in list(relay.clients):
+        client.drain()
+    deadline = relay.loop.time() + grace_s
+    while relay.clients and relay.loop.time() < deadline:
+        await asyncio.sleep(0.05)
+    if relay.clients:
+        log.warning("%d responses were still running after %g s and are cut off", len(relay.clients), grace_s)
+    for client in list(relay.clients):
+        client.transport.abort()
+    await asyncio.sleep(0)  # lets connection_lost run, which closes the upstream side
+
+
+async def _stop_when(event: asyncio.Event, stop: asyncio.Event) -> None:
+    await event.wait()
+    stop.set()

@@ -1,0 +1,57 @@
+"""The analysis process's state, kept where its death cannot reach it: in an anonymous memory file of the supervisor.
+
+No disk is needed, so it works on a read-only root file system. Two slots are written in turn, so that a process killed
+while writing leaves the older one whole.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from typing import Any, Final
+
+import msgspec
+
+SLOT_BYTES: Final = 32 * 1024 * 1024
+"""Room for one state; pages are only taken for what is written."""
+_HEAD: Final = struct.Struct("!QII")
+"""Serial, length, CRC-32."""
+
+
+class Snapshot:
+    """Saves and restores one JSON-able state through a file descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._serial = max((head[0] for head in map(self._head, (0, 1)) if head), default=0)
+
+    def save(self, state: dict[str, Any]) -> bool:
+        """Keep this state; False when it is too large for a slot."""
+        payload = msgspec.json.encode(state)
+        if len(payload) + _HEAD.size > SLOT_BYTES:
+            return False
+        self._serial += 1
+        at = (self._serial % 2) * SLOT_BYTES
+        os.pwrite(self._descriptor, bytes(_HEAD.size), at)
+        os.pwrite(self._descriptor, payload, at + _HEAD.size)
+        os.pwrite(self._descriptor, _HEAD.pack(self._serial, len(payload), zlib.crc32(payload)), at)
+        return True
+
+    def restore(self) -> dict[str, Any] | None:
+        """The latest whole state, None when there is none."""
+        heads = sorted((head for head in map(self._head, (0, 1)) if head), reverse=True)
+        for serial, length, checksum in heads:
+            at = (serial % 2) * SLOT_BYTES + _HEAD.size
+            payload = os.pread(self._descriptor, length, at)
+            if len(payload) == length and zlib.crc32(payload) == checksum:
+                state: dict[str, Any] = msgspec.json.decode(payload)
+                return state
+        return None
+
+    def _head(self, slot: int) -> tuple[int, int, int] | None:
+        raw = os.pread(self._descriptor, _HEAD.size, slot * SLOT_BYTES)
+        if len(raw) < _HEAD.size:
+            return None
+        serial, length, checksum = _HEAD.unpack(raw)
+        return (serial, length, checksum) if serial else None

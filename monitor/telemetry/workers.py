@@ -1,0 +1,121 @@
+"""The proxy workers' counts as metrics.
+
+Workers report cumulative counts; what a worker counted before it was started again is kept and added, so that the exported
+counters never fall while the analysis process lives.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from monitor.telemetry.buckets import ADDED_LATENCY_BOUNDS
+from monitor.telemetry.counts import SupervisorReport, WorkerReport
+
+_COUNTED: Final = ("seen", "sampled", "skipped", "dropped", "endings", "responses", "rejected")
+_NAMES: Final = {
+    "seen": ("alignment_exchanges_seen", "Exchanges that passed the proxy and ended.", ("endpoint",)),
+    "sampled": ("alignment_exchanges_sampled", "Exchanges chosen to be scored.", ("endpoint",)),
+    "skipped": ("alignment_exchanges_skipped", "Exchanges not chosen to be scored, and why.", ("endpoint", "reason")),
+    "dropped": ("alignment_exchanges_dropped", "Chosen exchanges lost on their way to the scorer.", ("reason",)),
+    "endings": ("alignment_proxy_endings", "How exchanges ended on the wire.", ("ending",)),
+    "responses": ("alignment_proxy_responses", "Responses by class of their status.", ("code",)),
+    "rejected": ("alignment_proxy_errors", "Requests that the proxy itself answered with an error.", ("kind",)),
+}
+
+
+class WorkerMetrics(Collector):
+    """All workers' counts, summed when a report arrives."""
+
+    def __init__(self, registry: CollectorRegistry, endpoints: tuple[str, ...], endings: tuple[str, ...]) -> None:
+        self._current: dict[int, WorkerReport] = {}
+        self._past: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED}
+        self._past["seen"].update(dict.fromkeys(endpoints, 0))
+        self._past["sampled"].update(dict.fromkeys(endpoints, 0))
+        self._past["endings"].update(dict.fromkeys(endings, 0))
+        self._past["dropped"].update(dict.fromkeys(("queue_full", "queue_bytes", "fragment_lost", "damaged"), 0))
+        self._past_buckets = [0] * (len(ADDED_LATENCY_BOUNDS) + 1)
+        self._past_latency_sum = 0.0
+        self._restarts = SupervisorReport(0, 0)
+        self._lost: dict[str, int] = {}
+        registry.register(self)
+
+    def take(self, report: WorkerReport) -> None:
+        """A worker's counts; a new epoch means that it was started again."""
+        before = self._current.get(report.worker)
+        if before and before.epoch != report.epoch:
+            for name in _COUNTED:
+                self._past[name].update(getattr(before, name))
+            self._past_buckets = [a + b for a, b in zip(self._past_buckets, before.latency_buckets, strict=True)]
+            self._past_latency_sum += before.latency_sum
+        self._current[report.worker] = report
+
+    def take_restarts(self, report: SupervisorReport) -> None:
+        """The supervisor's counts."""
+        self._restarts = report
+
+    def set_lost(self, fragments: int, damaged: int) -> None:
+        """Exchanges that arrived in part or damaged, since the start of this process."""
+        self._lost = {"fragment_lost": fragments, "damaged": damaged}
+
+    def total(self, name: str) -> Counter[str]:
+        """One of the counts over all workers."""
+        total = Counter(self._past[name])
+        for report in self._current.values():
+            total.update(getattr(report, name))
+        if name == "dropped":
+            total.update(self._lost)
+        return total
+
+    def describe(self) -> Iterator[Metric]:
+        """prometheus-client: names are known without collecting."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """prometheus-client: the samples of a scrape."""
+        for name, (metric, text, labels) in _NAMES.items():
+            family = CounterMetricFamily(metric, text, labels=labels)
+            for key, count in sorted(self.total(name).items()):
+                family.add_metric(key.split(" ", len(labels) - 1), count)
+            yield family
+        yield self._latency()
+        yield from self._gauges()
+        restarts = CounterMetricFamily("alignment_process_restarts", "Processes started again.", labels=["process"])
+        restarts.add_metric(["worker"], self._restarts.worker_restarts)
+        restarts.add_metric(["analysis"], self._restarts.analysis_restarts)
+        yield restarts
+
+    def _latency(self) -> Metric:
+        buckets = list(self._past_buckets)
+        total = self._past_latency_sum
+        for report in self._current.values():
+            buckets = [a + b for a, b in zip(buckets, report.latency_buckets, strict=True)]
+            total += report.latency_sum
+        cumulated: list[tuple[str, float]] = []
+        running = 0
+        for bound, count in zip([*map(str, ADDED_LATENCY_BOUNDS), "+Inf"], buckets, strict=True):
+            running += count
+            cumulated.append((bound, running))
+        family = HistogramMetricFamily(
+            "alignment_proxy_added_latency_seconds",
+            "Time that the proxy itself held an exchange back before its first byte: sending the request and passing the head.",
+        )
+        family.add_metric([], cumulated, sum_value=total)
+        return family
+
+    def _gauges(self) -> Iterator[Metric]:
+        described = {
+            "connections": ("alignment_proxy_connections", "Client connections open now."),
+            "queue_exchanges": ("alignment_handoff_depth_exchanges", "Exchanges that wait for the analysis process."),
+            "queue_bytes": ("alignment_handoff_depth_bytes", "Bytes that wait for the analysis process."),
+        }
+        for field, (name, text) in described.items():
+            gauge = GaugeMetricFamily(name, text, labels=["worker"])
+            for index, report in sorted(self._current.items()):
+                gauge.add_metric([str(index)], getattr(report, field))
+            yield gauge
