@@ -1,0 +1,63 @@
+"""The files that tell the demo's sidecar what is served and what must be refused, and the command that starts it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from monitor.demo.recordings import Header
+
+POLL_INTERVAL_S = 2.0
+"""Short, so that the rows appear at once."""
+DRAIN_GRACE_S = 2.0
+"""Short, so that Ctrl-C ends the demo at once."""
+
+
+def registry(header: Header) -> dict[str, Any]:
+    """Which served names are combinations of which adapters, as a registry file says it."""
+    combinations: list[dict[str, Any]] = []
+    for served in header.served:
+        if [(part.adapter, part.scale) for part in served.parts] in ([], [(served.name, 1.0)]):
+            continue
+        entry: dict[str, Any] = {
+            "served_name": served.name,
+            "parts": [{"adapter": part.adapter, "scale": part.scale} for part in served.parts],
+        }
+        if served.merge:
+            entry["merge"] = served.merge
+        combinations.append(entry)
+    return {"base": header.base, "combinations": combinations}
+
+
+def configuration(header: Header, registry_file: Path) -> dict[str, Any]:
+    """The sidecar's configuration: the registry, the restricted topic, defaults for all that judges."""
+    return {
+        "proxy": {"drain_grace_s": DRAIN_GRACE_S},
+        "adapters": {"registry_file": str(registry_file), "poll_interval_s": POLL_INTERVAL_S},
+        "scoring": {"restricted_topics": [{"name": header.topic.name, "keywords": list(header.topic.keywords)}]},
+    }
+
+
+def write_files(header: Header, folder: Path) -> Path:
+    """Write registry and configuration; returns the configuration file."""
+    registry_file = folder / "registry.yaml"
+    registry_file.write_text(yaml.safe_dump(registry(header), sort_keys=False), encoding="utf-8")
+    file = folder / "config.yaml"
+    file.write_text(yaml.safe_dump(configuration(header, registry_file), sort_keys=False), encoding="utf-8")
+    return file
+
+
+def serve_command(upstream: str, listen: str, admin: str, config: Path) -> list[str]:
+    """The sidecar as a user would start it."""
+    command = [sys.executable, "-m", "monitor", "serve", "--upstream", upstream, "--listen", listen]
+    return [*command, "--admin", admin, "--config", str(config)]
+
+
+def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment without the user's own ALIGNMENT_ settings, which are for a real sidecar."""
+    return {name: value for name, value in environment.items() if not name.startswith("ALIGNMENT_")}
