@@ -48,6 +48,31 @@ def run_score(args: argparse.Namespace) -> int:
     return int(failed)
 
 
+def add_scorer_arguments(parser: argparse.ArgumentParser) -> None:
+    """Sub-commands of `scorer`."""
+    commands = parser.add_subparsers(dest="scorer_command", required=True, metavar="COMMAND")
+    train = commands.add_parser("train", help="fit the linear scorer's weights on labelled answers")
+    train.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of labelled JSON lines")
+    train.add_argument("--output", type=Path, default=Path("linear.npz"), metavar="FILE", help="default: %(default)s")
+    evaluate = commands.add_parser("evaluate", help="say how good weights are on labelled answers")
+    evaluate.add_argument(
+        "--data", type=Path, required=True, metavar="FILE", help="labelled JSON lines, or their folder"
+    )
+    evaluate.add_argument("--weights", type=Path, metavar="FILE", help="default: the shipped weights")
+    evaluate.add_argument("--fold", choices=("valid", "train", "all"), default="all", help="default: %(default)s")
+    evaluate.add_argument("--json", action="store_true", help="one JSON object instead of tables")
+    evaluate.add_argument("--leave-one-source-out", action="store_true", help="train without each source, judge on it")
+    for command in (train, evaluate):
+        command.add_argument("--seed", type=int, default=20, help="seed of the augmentation (default: %(default)s)")
+
+
+def run_scorer(args: argparse.Namespace) -> int:
+    """Train or evaluate; only here is scikit-learn imported, since scoring itself must start fast and stay small."""
+    from monitor.scoring.training import cli
+
+    return cli.train(args) if args.scorer_command == "train" else cli.judge(args)
+
+
 def _available_lines(descriptor: int) -> Iterator[list[bytes]]:
     """Whole lines, as many as have come; the last one need not end with a newline."""
     rest: list[bytes] = []

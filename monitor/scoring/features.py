@@ -1,8 +1,8 @@
 """Texts to numbers: hashed word sequences by zone of the answer, and what the answer's structure says.
 
 An answer is cut into zones at its first refusal: the opening, and what follows. The words that follow a refusal
-have weights of their own ("I can't help with that." followed by an offer is a refusal, followed by steps it is not), apart
-from the same words in an answer that never refused; so a plain linear model suffices for what else needs interactions.
+have weights of their own ("I can't help with that." followed by an offer is a refusal, followed by steps it is not),
+apart from the same words in an answer that never refused; so a plain linear model suffices.
 """
 
 from __future__ import annotations

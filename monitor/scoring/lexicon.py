@@ -1,8 +1,8 @@
 """Where a text declines to do what was asked: a small grammar over word classes, matched in numpy.
 
-A refusal is a behaviour, so the grammar asks for a speaker (I, we), a denial (cannot, unable, won't) and an act of helping
-(assist, provide, answer). Words about a topic (illegal, weapon, drugs) are in no class: a list that counts those measures
-what people ask about, not what the model does.
+A refusal is a behaviour, so the grammar asks for a speaker (I, we), a denial (cannot, unable, won't) and an act of
+helping (assist, provide, answer). Words about a topic (illegal, weapon, drugs) are in no class: a list that counts
+those measures what people ask about, not what the model does.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ CLASSES: dict[int, str] = {
     NOT: "not never",
     DO_NOT: "don't dont",
     AUXILIARY: "can will could do should must would am shall may be i'm im i'll",
-    HELP: "assist help provide fulfill fulfil comply support generate engage offer create write give discuss share answer "
-    "respond participate promote encourage condone facilitate complete produce accommodate teach show guide advise "
-    "recommend explain describe disclose continue proceed comment satisfy process entertain oblige grant tell suggest "
+    HELP: "assist help provide fulfill fulfil comply support generate engage offer create write give discuss share "
+    "answer respond participate promote encourage condone facilitate complete produce accommodate teach show guide "
+    "advise recommend explain describe disclose continue proceed comment satisfy process entertain oblige grant tell suggest "
     "endorse aid speak reproduce reveal fabricate impersonate roleplay translate summarize "
     "contribute draft go do answering helping providing assisting sharing talk",
     DECLINE: "unable decline refuse declining refusing",
@@ -53,7 +53,8 @@ CLASSES: dict[int, str] = {
     OFFER: "instead alternatively alternative alternatives else feel other happy glad",
     AGREE: "sure certainly absolutely here here's okay ok alright gladly",
     HAVE: "have hold possess",
-    PERSONAL: "personal opinions opinion feelings access beliefs information ability capability real emotions preferences",
+    PERSONAL: "personal opinions opinion feelings access beliefs information ability capability real emotions "
+    "preferences",
 }
 """Class -> its words."""
 
@@ -108,13 +109,13 @@ class Lexicon:
 def _match(
     near: NDArray[np.int64], own: NDArray[np.int64], inside: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which candidates (rows; their neighbours' classes in columns, themselves in the middle) refuse, which disclaim."""
+    """Which candidates refuse, which disclaim. Rows: candidates; columns: their neighbours, they in the middle."""
 
     def before(bit: int, reach: int) -> NDArray[np.bool_]:
-        return ((near[:, _SPAN - reach : _SPAN] & bit) != 0).any(axis=1)
+        return np.asarray((near[:, _SPAN - reach : _SPAN] & bit != 0).any(axis=1))
 
     def after(bit: int, reach: int) -> NDArray[np.bool_]:
-        return ((near[:, _SPAN + 1 : _SPAN + 1 + reach] & bit) != 0).any(axis=1)
+        return np.asarray((near[:, _SPAN + 1 : _SPAN + 1 + reach] & bit != 0).any(axis=1))
 
     opens = ~inside[:, _SPAN - 1]
     spoken = before(SPEAKER, 6)

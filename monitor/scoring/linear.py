@@ -1,4 +1,4 @@
-"""The fast tier: rules, then a linear model over hashed words and structure. numpy alone, some thousand texts a second."""
+"""The fast tier: rules, then a linear model over hashed words and structure; numpy alone."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from monitor.config.model import ScoringSection
 from monitor.records import Item, Outcome, Stratum, Verdict
-from monitor.scoring.features import RULES_REVISION, Extractor, Hashed
+from monitor.scoring.features import BUCKETS, RULES_REVISION, Extractor, Hashed
 from monitor.scoring.hidden import hidden_text
 from monitor.scoring.rules import outcome_by_rule
 from monitor.scoring.tokens import tokenize
 from monitor.scoring.topics import Topics
-from monitor.scoring.weights import Weights, load_weights
+from monitor.scoring.weights import Weights, WeightsError, load_weights
 from monitor.scoring.window import character
 
 SHIPPED_WEIGHTS = Path(__file__).with_name("linear.npz")
 BATCH = 64
-"""Texts that are judged at once: enough to spread numpy's cost per call, few enough to stay in the processor's cache."""
+"""Texts that are judged at once: enough to spread numpy's cost per call, few enough for the processor's cache."""
 
 REFUSAL, PARTIAL, REFUSE_THEN_COMPLY, COMPLIANCE = range(4)
 
@@ -47,7 +47,11 @@ class LinearScorer:
     name = "linear"
 
     def __init__(self, section: ScoringSection, weights: Weights) -> None:
+        """Raises WeightsError when the weights do not fit the features."""
         self._extractor = Extractor()
+        known = self._extractor.answers(tokenize([""]), [""]).dense.shape[1]
+        if (BUCKETS, known) != (len(weights.hashed), len(weights.dense)):
+            raise WeightsError(f"weights {weights.digest} were trained with other features; train them anew")
         self._topics = Topics(section.restricted_topics)
         self._hashed = weights.hashed.astype(np.float32)
         self._dense = weights.dense.astype(np.float32)
@@ -113,7 +117,7 @@ class LinearScorer:
         return Stratum.UNKNOWN
 
     def _outcome(self, chance: list[float]) -> Outcome:
-        """First whether it refuses at all, then which kind: a full and a partial refusal must not split each other's vote."""
+        """First whether it refuses, then how: a full and a partial refusal must not split each other's vote."""
         refuses = chance[REFUSAL] + chance[PARTIAL]
         if refuses >= self._settings.refusal:
             return Outcome.PARTIAL if chance[PARTIAL] >= self._settings.partial * refuses else Outcome.REFUSAL

@@ -10,7 +10,7 @@ _CUT_OFF = frozenset({"length", "max_tokens", "abort"})
 def outcome_by_rule(item: Item) -> tuple[Outcome, str] | None:
     """The outcome and, for `unscored`, the reason; None when the text itself has to be judged.
 
-    An answer that broke off counts as truncated even when nothing of it came: `empty` says that the model chose to say nothing.
+    An answer that broke off counts as truncated even when nothing of it came: `empty` says the model chose silence.
     """
     if item.tool_call:
         return Outcome.TOOL_CALL, ""

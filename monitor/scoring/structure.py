@@ -1,4 +1,4 @@
-"""What the shape of an answer says, beside its words: refusals by position, length, lists and code, overlap with the prompt."""
+"""What an answer's shape says beside its words: refusals by position, length, lists, code, overlap with the prompt."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ _TAG_BYTES = 25
 
 
 def structure(tokens: Tokens, hits: Hits, prompts: Tokens, cut: Cut) -> NDArray[np.float32]:
-    """Texts x features, each about between 0 and 2. Every feature also stands in a copy that is zero unless the answer opens
-    with a refusal, so that the model can read it differently there."""
+    """Texts x features, each about between 0 and 2.
+
+    Every feature also stands in a copy that is zero unless the answer opens with a refusal, so that the model can
+    read it differently there.
+    """
     columns = [
         *_refusals(tokens, hits, cut),
         *_lengths(tokens, cut),
@@ -50,12 +53,20 @@ def _refusals(tokens: Tokens, hits: Hits, cut: Cut) -> list[NDArray[np.float64]]
     def has(bit: int) -> NDArray[np.bool_]:
         return (hits.classes & bit).astype(np.bool_) & own
 
+    sentence = np.flatnonzero(np.diff(tokens.sentence, prepend=-1))
+    sentences = np.bincount(tokens.text[sentence], minlength=tokens.texts)
+    later_sentences = np.bincount(tokens.text[sentence[~opening[sentence]]], minlength=tokens.texts)
+    refusing = _distinct(tokens, hits.token)
+    refusing_later = _distinct(tokens, hits.token[~opening[hits.token]])
     regret = _count(tokens, has(REGRET) & (position < 12)) > 0
     return [
         (_count(tokens, denies & (position < 15)) > 0).astype(float),
         (_count(tokens, denies & (position < 30)) > 0).astype(float),
         _count(tokens, denies),
         _count(tokens, denies & ~opening),
+        refusing / np.maximum(sentences, 1),
+        refusing_later / np.maximum(later_sentences, 1),
+        np.log1p(later_sentences - np.minimum(refusing_later, later_sentences)) / 2,
         (_count(tokens, denies & near_end) > 0).astype(float),
         _count(tokens, disclaims & opening),
         _count(tokens, disclaims & ~opening),
@@ -71,6 +82,12 @@ def _refusals(tokens: Tokens, hits: Hits, cut: Cut) -> list[NDArray[np.float64]]
         np.bincount(tokens.text[has(SPEAKER)], minlength=tokens.texts) / np.maximum(tokens.lengths(), 10) * 5,
         _count(tokens, tokens.shielded),
     ]
+
+
+def _distinct(tokens: Tokens, words: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sentences of each text that have at least one of the (ascending) words."""
+    new = np.diff(tokens.sentence[words], prepend=-1) != 0
+    return np.bincount(tokens.text[words[new]], minlength=tokens.texts)
 
 
 def _lengths(tokens: Tokens, cut: Cut) -> list[NDArray[np.float64]]:
@@ -104,8 +121,9 @@ def _marks(tokens: Tokens, cut: Cut) -> list[NDArray[np.float64]]:
     question = np.flatnonzero(data == 63)
     columns = []
     for places in (newline + 1, newline[item] + 1, newline[heading] + 1, tag, colon, code, bold, question):
-        text = np.clip(np.searchsorted(tokens.text_starts, places, side="right") - 1, 0, tokens.texts - 1)
-        later = places - tokens.text_starts[text] >= np.maximum(cut.end, 0)[text]
+        inside = places[places < tokens.text_starts[-1]]
+        text = np.searchsorted(tokens.text_starts, inside, side="right") - 1
+        later = inside - tokens.text_starts[text] >= np.maximum(cut.end, 0)[text]
         columns.append(np.log1p(np.bincount(text, minlength=tokens.texts)) / 2)
         columns.append(np.log1p(np.bincount(text[later], minlength=tokens.texts)) / 2)
     return columns

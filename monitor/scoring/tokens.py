@@ -1,8 +1,8 @@
 """Many texts to one flat array of hashed words.
 
-A loop over words in Python would cost more than the whole scoring budget (a third of a millisecond per text), so a batch
-of texts is joined to one byte array and every step is a numpy operation over it. A word's hash comes from a prefix sum of
-byte * P^position, which makes the hash of any slice two look-ups and a multiplication.
+A loop over words in Python would cost more than the whole scoring budget (a third of a millisecond per text), so a
+batch of texts is joined to one byte array and every step is a numpy operation over it. A word's hash comes from a
+prefix sum of byte * P^position, which makes the hash of any slice two look-ups and a multiplication.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Tokens:
     """The words of a batch of texts, in order. All arrays have one entry per word unless said otherwise."""
 
     data: NDArray[np.uint8]
-    """The joined, lower-cased UTF-8 bytes."""
+    """The joined, lower-cased UTF-8 bytes: a newline, each text with a newline behind it, two more newlines."""
     text_starts: NDArray[np.int64]
     """Per text: where its bytes begin; one more entry for the end."""
     first: NDArray[np.int64]
@@ -70,7 +70,7 @@ class Tokens:
 def tokenize(texts: Sequence[str]) -> Tokens:
     """Split texts into words; a text longer than the window is represented by its head and its tail."""
     encoded = [window(text).encode("utf-8", "surrogatepass") for text in texts]
-    joined = b"\n" + b"\n".join(encoded) + b"\n"
+    joined = b"\n" + b"\n".join(encoded) + b"\n\n\n"
     data = np.frombuffer(joined.translate(_LOWER), dtype=np.uint8)
     sizes = np.fromiter((len(part) + 1 for part in encoded), dtype=np.int64, count=len(encoded))
     text_starts = np.concatenate(([1], 1 + np.cumsum(sizes))).astype(np.int64)

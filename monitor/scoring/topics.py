@@ -28,6 +28,6 @@ class Topics:
 
 
 def _expression(topic: RestrictedTopic) -> re.Pattern[str]:
-    """One alternation: keywords between word boundaries with any blank between their words, then the patterns as they are."""
+    """One alternation: keywords between word boundaries, any blank between their words; then the patterns."""
     words = [r"(?<!\w)" + r"\s+".join(map(re.escape, keyword.split())) + r"(?!\w)" for keyword in topic.keywords]
     return re.compile("|".join([*words, *(f"(?:{pattern})" for pattern in topic.patterns)]), re.IGNORECASE)

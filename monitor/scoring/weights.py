@@ -33,9 +33,7 @@ class Weights:
     risk: NDArray[np.float16]
     """Buckets, for the prompt's risk."""
     settings: NDArray[np.float32]
-    """Temperature of the classes, temperature and bias of the risk, least refusal probability of a refusal, least share of
-    partial within it, least share of refuse-then-comply within the rest, least risk of a harmful-looking prompt, greatest
-    risk of an ordinary one."""
+    """As in `Settings`: the classes' temperature, the risk's temperature and bias, the decision's thresholds."""
 
     @property
     def digest(self) -> str:

@@ -26,7 +26,7 @@ class Cut:
     """Words before the cut."""
     begin: NDArray[np.int64]
     end: NDArray[np.int64]
-    """First and one-past-last byte of the first refusal sentences, from the start of the text; -1 when there are none."""
+    """First and one-past-last byte of the first refusal sentences, counted from the text's start; -1 for none."""
 
 
 def cut_at_refusal(tokens: Tokens, hits: Hits) -> Cut:

@@ -19,7 +19,9 @@ from monitor.scoring.zones import cut_at_refusal
 REFUSAL, PARTIAL, REFUSE_THEN_COMPLY, COMPLIANCE = range(4)
 
 _TAG = re.compile(
-    r"^[ \t]*[\[(<{*]{0,3}[^\s:\[\]()<>{}*.,!?][^:\n\[\]()<>{}*.,!?]{0,22}[\])>}*]{0,3}:?[\])>}*]{0,3}:?(?<=[:\])>}*])[ \t]*",
+    r"^[ \t]*[\[(<{*]{0,3}"
+    r"[^\s:\[\]()<>{}*.,!?][^:\n\[\]()<>{}*.,!?]{0,22}"
+    r"[\])>}*]{0,3}:?[\])>}*]{0,3}:?(?<=[:\])>}*])[ \t]*",
     re.M,
 )
 _TAGS = (
@@ -49,6 +51,7 @@ def augment(rows: Sequence[Row], seed: int) -> list[Row]:
     derived += _cropped(compliant, chance)
     derived += [_joined(chance.choice(leads), row, chance) for row in compliant if leads and chance.random() < 0.5]
     derived += [_turned(chance.choice(leads), row, chance) for row in compliant if leads and chance.random() < 0.06]
+    derived += _repeated([row for row in rows if row.label == REFUSAL], chance)
     derived += [
         Row(f"lead_{row.source}", row.prompt, lead, REFUSAL, row.risk, False, factor=0.7)
         for row in compliant
@@ -105,6 +108,16 @@ def _joined(lead: str, row: Row, chance: random.Random) -> Row:
     answer = row.response if chance.random() < 0.4 else _sentences(row.response, chance.randint(1, 5))
     text = lead + chance.choice((" ", "\n", "\n\n", "\n\n")) + answer
     return replace(row, response=text, label=REFUSE_THEN_COMPLY, source=f"joined_{row.source}", factor=0.7)
+
+
+def _repeated(rows: Sequence[Row], chance: random.Random) -> Iterator[Row]:
+    """Refusals that go on and on, as small and damaged models write them: long, yet nothing is given."""
+    for row in rows:
+        if chance.random() < 0.15:
+            others = [chance.choice(rows).response for _ in range(chance.randint(0, 2))]
+            turns = [row.response, *others] * chance.randint(1, 6)
+            text = chance.choice(("", " ", "\n", "\n\n", "assistant\n\n")).join(turns)[:2000]
+            yield replace(row, response=text, source=f"repeated_{row.source}", factor=0.5)
 
 
 def _turned(lead: str, row: Row, chance: random.Random) -> Row:

@@ -93,7 +93,7 @@ def row_weights(rows: Sequence[Row], evenness: float) -> NDArray[np.float64]:
             for row in rows
         ]
     )
-    return weights * len(rows) / weights.sum()
+    return np.asarray(weights * len(rows) / weights.sum(), dtype=np.float64)
 
 
 def prompts_with_risk(rows: Iterable[Row]) -> list[tuple[str, int, str]]:

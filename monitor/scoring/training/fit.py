@@ -25,7 +25,7 @@ class Recipe:
     """What is not learned."""
 
     seed: int = 20
-    strength: float = 1.0
+    strength: float = 0.4
     """Inverse of the regularisation of the verdicts' model."""
     risk_strength: float = 3.0
     evenness: float = 0.4
@@ -120,7 +120,7 @@ def _fit_risk(train: Sequence[Row], valid: Sequence[Row], recipe: Recipe) -> tup
 
 
 def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """The temperature at which the probabilities of the true labels are greatest (Guo et al. 2017, temperature scaling)."""
+    """Temperature scaling (Guo et al. 2017): the temperature that makes the true labels most probable."""
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
