@@ -1,0 +1,71 @@
+"""What stands in deploy/ fits the program that it deploys."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from monitor.adapters import load_registry
+from monitor.config import load_config
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def documents() -> dict[str, dict]:
+    parts = yaml.safe_load_all((DEPLOY / "kubernetes/sidecar.yaml").read_text())
+    return {part["kind"]: part for part in parts}
+
+
+def test_the_kubernetes_configuration_is_accepted_as_it_stands(tmp_path: Path):
+    data = documents()["ConfigMap"]["data"]
+    (tmp_path / "config.yaml").write_text(data["config.yaml"])
+    (tmp_path / "registry.yaml").write_text(data["registry.yaml"])
+    config = load_config(tmp_path / "config.yaml", {})
+    assert config.adapters.registry_file == Path("/etc/alignment-monitor/registry.yaml")
+    assert load_registry(tmp_path / "registry.yaml").base == "base"
+
+
+def test_the_sidecar_drains_within_the_pod_s_grace_and_its_ports_match_its_configuration():
+    found = documents()
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    sidecar = pod["initContainers"][0]
+    config = yaml.safe_load(found["ConfigMap"]["data"]["config.yaml"])
+    ports = {port["name"]: port["containerPort"] for port in sidecar["ports"]}
+    assert config["proxy"]["listen"].endswith(f":{ports['http']}")
+    assert config["admin"]["listen"].endswith(f":{ports['metrics']}")
+    assert found["Service"]["spec"]["ports"][0]["targetPort"] == ports["http"]
+    assert sidecar["restartPolicy"] == "Always"
+    assert pod["terminationGracePeriodSeconds"] > load_config(None, {}).proxy.drain_grace_s
+    assert "readinessProbe" not in sidecar
+
+
+def test_vllm_in_the_pod_is_reachable_from_the_sidecar_only():
+    vllm = documents()["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    assert "--host=127.0.0.1" in vllm["args"]
+    assert "ports" not in vllm
+
+
+def test_the_compose_environment_is_accepted_and_vllm_s_port_is_not_published():
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    config = load_config(None, compose["services"]["alignment-monitor"]["environment"])
+    assert config.proxy.upstream == "http://vllm:8000"
+    assert "ports" not in compose["services"]["vllm"]
+
+
+def test_the_image_is_built_from_files_that_exist():
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    names = [name for line in copied for name in line.split()]
+    assert names
+    assert [name for name in names if not (DEPLOY.parent / name).exists()] == []
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_the_systemd_unit_is_well_formed(tmp_path: Path):
+    unit = tmp_path / "alignment-monitor.service"
+    text = (DEPLOY / "systemd/alignment-monitor.service").read_text()
+    unit.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", text, flags=re.MULTILINE))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

