@@ -45,7 +45,7 @@ _PACED = Ask(tokens=100, stream=True, interval_ms=20.0)
 SCENARIOS = (
     Scenario(goals.PLAIN, Job(0, requests=4000, concurrency=16, ask=Ask(tokens=64))),
     Scenario("plain c=1", Job(0, requests=1000, concurrency=1, ask=Ask(tokens=64))),
-    Scenario("stream flat out c=16", Job(0, requests=400, concurrency=16, ask=Ask(tokens=256, stream=True)), True),
+    Scenario(goals.FLAT_OUT, Job(0, requests=400, concurrency=16, ask=Ask(tokens=256, stream=True)), True),
     Scenario(goals.PACED, Job(0, requests=128, concurrency=64, ask=_PACED), True),
 )
 

@@ -9,6 +9,7 @@ import table
 from subjects import OURS
 
 PLAIN = "plain c=16"
+FLAT_OUT = "stream flat out c=16"
 PACED = "stream 64 x 50 tok/s"
 _MEMORY_MIB = 400
 
@@ -27,8 +28,8 @@ class Goal:
 GOALS = (
     Goal(PLAIN, "CPU us", "worker", 1.25, "CPU of the proxy workers per plain request"),
     Goal(PACED, "CPU us", "worker", 1.0, "CPU of the proxy workers per streamed event"),
-    Goal(PLAIN, "first p99", "all", 1.0, "p99 time to the first byte, plain"),
-    Goal(PACED, "first p99", "all", 1.0, "p99 time to the first byte, streamed"),
+    Goal(PLAIN, "first p99", "all", 1.0, "p99 time to the first byte at 16 at a time, plain"),
+    Goal(FLAT_OUT, "first p99", "all", 1.0, "p99 time to the first byte at 16 at a time, streamed"),
 )
 
 
