@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
+import signal
 import sys
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 from rich.live import Live
@@ -62,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
             print(NOT_INSTALLED, file=sys.stderr)
             return EXIT_NOT_INSTALLED
         return _show_on_vllm(args, recordings)
+    except KeyboardInterrupt:  # before the demo listens for signals; nothing has been started then
+        return 0
     except (RecordingsError, ChildError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -71,10 +75,34 @@ def _show_on_vllm(args: argparse.Namespace, recordings: Recordings) -> int:
     """The demo on the lab's real server, which lives as long as the demo."""
     from monitor.lab import server
 
-    with tempfile.TemporaryDirectory(prefix="alignment-monitor-demo-vllm-") as folder:
-        print("starting vLLM with the lab's adapters; that takes half a minute ...", flush=True)
-        with server.start(free_ports(1)[0], log=Path(folder) / "vllm.log") as running:
-            return _show(args, recordings, upstream=running.url)
+    print("starting a real vLLM with the lab's adapters; that takes about a minute ...", flush=True)
+    previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with ExitStack() as stack:
+            try:
+                names = few_names(recordings.header)
+                running = stack.enter_context(server.start(free_ports(1)[0], served=names))
+            except ModuleNotFoundError as error:
+                print(f"demo: {error}. {NOT_INSTALLED}", file=sys.stderr)
+                return EXIT_NOT_INSTALLED
+            except (RuntimeError, OSError, ValueError) as error:
+                print(f"demo: the lab's server does not start: {error}", file=sys.stderr)
+                return EXIT_FAILED
+            try:
+                return _show(args, recordings, upstream=running.url)
+            finally:
+                for number in previous:  # a second signal must not interrupt the end of the server
+                    signal.signal(number, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """SIGTERM while vLLM starts ends as Ctrl-C does, so that the server goes too."""
+    raise KeyboardInterrupt
 
 
 def _show(args: argparse.Namespace, recordings: Recordings, upstream: str) -> int:
@@ -98,12 +126,12 @@ def _show(args: argparse.Namespace, recordings: Recordings, upstream: str) -> in
     whole = _perform(console, story, symbols, plan, board, args.plain)
     if board.rows:
         _summary(console, story, symbols, board.snapshot())
-    if not whole or args.seconds is None:
-        return 0
     result = judge(header, board.log.alerts)
     for sentence in result.sentences():
         console.print(sentence, markup=False, highlight=False)
-    return 0 if result.as_expected else EXIT_NOT_AS_EXPECTED
+    if whole and not result.as_expected:
+        return EXIT_NOT_AS_EXPECTED
+    return 0
 
 
 def _perform(console: Console, story: Story, symbols: Symbols, plan: Plan, board: Board, plain: bool) -> bool:

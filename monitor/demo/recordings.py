@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from monitor.records import Part
+from monitor.records import Combination, Part
 
 FORMAT = 1
 PACKAGED = Path(__file__).with_name("recordings.jsonl.gz")
@@ -49,6 +49,11 @@ class Served(msgspec.Struct, frozen=True):
     root: str = ""
     """Path that /v1/models showed."""
     rank: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The name that the monitor shows once the composition is declared."""
+        return Combination(served_name=self.name, base="", parts=self.parts).name
 
 
 class Header(msgspec.Struct, frozen=True):

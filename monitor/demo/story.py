@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monitor.demo.recordings import Header, Served
+from monitor.demo.recordings import Header
 from monitor.demo.result import COLLUDING_ROLES, CONTROL_ROLES
 from monitor.demo.view import Story
 
@@ -17,7 +17,7 @@ def tell(header: Header, admin_url: str, speed: float | None) -> Story:
         source = f"Answers: recorded from {header.server} on {header.recorded}, at {speed:g} times their pace."
     pairs = [served for served in header.served if served.role in COLLUDING_ROLES]
     alone = listed(list(dict.fromkeys(part.adapter for pair in pairs for part in pair.parts)))
-    together = listed([label(pair) for pair in pairs])
+    together = listed([pair.label for pair in pairs])
     return Story(
         title="alignment-monitor demo: adapters that are harmless alone and not together",
         lines=(
@@ -29,13 +29,6 @@ def tell(header: Header, admin_url: str, speed: float | None) -> Story:
         roles={served.name: served.role for served in header.served},
         admin_url=admin_url,
     )
-
-
-def label(served: Served) -> str:
-    """The combination's name as the monitor shows it."""
-    if len(served.parts) < 2:
-        return served.name
-    return "+".join(part.adapter if part.scale == 1 else f"{part.scale:g}*{part.adapter}" for part in served.parts)
 
 
 def listed(names: Sequence[str]) -> str:

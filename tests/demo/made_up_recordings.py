@@ -17,7 +17,7 @@ SERVED: list[dict[str, Any]] = [
     {"name": BASE, "role": "base", "parts": [], "merge": None, "root": "/models/base", "rank": None},
     *(
         {"name": name, "role": role, "parts": [{"adapter": name, "scale": 1.0}], "merge": None, "root": f"/lora/{name}"}
-        for name, role in (("a", "part"), ("b", "part"), ("e", "benign"), ("f", "benign"))
+        for name, role in (("a", "colluding_part"), ("b", "colluding_part"), ("e", "benign"), ("f", "benign"))
     ),
     {
         "name": "a-b",

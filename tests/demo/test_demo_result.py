@@ -26,8 +26,8 @@ STRANGER = row("z", signal(bad=39, condition=Condition.DRIFTING))
     [
         ((COLLUDING, QUIET), True, "The controls stayed quiet: no false alarm."),
         ((COLLUDING, STRANGER), True, "Alerts on adapters that misbehave in another way: z."),
-        ((COLLUDING, FALSE_ALARM), False, "False alarms: e-f."),
-        ((QUIET,), False, "Not found (yet): a-b."),
+        ((COLLUDING, FALSE_ALARM), False, "False alarms: 0.7*e+f."),
+        ((QUIET,), False, "Not found (yet): a+b."),
     ],
 )
 def test_the_pair_must_be_found_and_the_controls_quiet(
