@@ -17,6 +17,8 @@ class AskError(ValueError):
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
+    """What a streaming client asks for beside the text."""
+
     include_usage: bool | None = False
 
 
@@ -31,6 +33,8 @@ class _Message(msgspec.Struct, frozen=True):
 
 
 class _Generate(msgspec.Struct, frozen=True):
+    """What chat and text completions have in common."""
+
     model: str | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None

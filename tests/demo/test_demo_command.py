@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import socket
+import struct
 import sys
+import termios
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -27,12 +30,14 @@ class Demo:
     recordings: Path
     mark: str
 
-    async def start(self, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
+    async def start(
+        self, *arguments: str, output: int = asyncio.subprocess.PIPE, **environment: str
+    ) -> asyncio.subprocess.Process:
         command = [sys.executable, "-m", "monitor", "demo", "--recordings", str(self.recordings), *arguments]
         return await asyncio.create_subprocess_exec(
             *command,
             env={**os.environ, "TMPDIR": str(self.folder), "DEMO_TEST_MARK": self.mark, **environment},
-            stdout=asyncio.subprocess.PIPE,
+            stdout=output,
             stderr=asyncio.subprocess.PIPE,
         )
 
@@ -44,6 +49,28 @@ class Demo:
 
     async def left_nothing(self) -> bool:
         return await none_marked(self.mark) and not list(self.folder.glob("alignment-monitor-demo-*"))
+
+
+class Screen:
+    """A terminal of a given size; collects what is written to it."""
+
+    def __init__(self, columns: int, lines: int) -> None:
+        self._master, self.slave = os.openpty()
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self._written = b""
+        asyncio.get_running_loop().add_reader(self._master, self._read)
+
+    @property
+    def text(self) -> str:
+        return self._written.decode(errors="replace")
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+        os.close(self.slave)
+
+    def _read(self) -> None:
+        self._written += os.read(self._master, 65536)
 
 
 @pytest.fixture
@@ -84,6 +111,21 @@ async def test_a_signal_while_it_starts_ends_everything(demo: Demo, number: sign
     process.send_signal(number)
     _, errors = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, errors.decode()) == (0, "")
+    assert await demo.left_nothing()
+
+
+async def test_in_a_terminal_the_table_refreshes_in_place(demo: Demo) -> None:
+    screen = Screen(columns=80, lines=24)
+    process = await demo.start(output=screen.slave, TERM="xterm-256color")
+    try:
+        await until(lambda: "refuses less: 0% of" in screen.text, START_AND_ALARM_S)
+        assert "\x1b[2K" in screen.text
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+        await until(lambda: "no false alarm." in screen.text)
+    finally:
+        screen.close()
+    assert "\x1b[?25h" in screen.text.rpartition("After ")[0], "the cursor is shown again"
     assert await demo.left_nothing()
 
 
