@@ -96,8 +96,10 @@ def drive(subject: subjects.Subject, args: argparse.Namespace) -> dict[str, Any]
 def lines(figures: dict[str, Any]) -> list[str]:
     """The figures for a reader."""
     us = figures["analysis_us_per_scored"]
+    sent_rate = figures["sent"] / figures["wall_s"]
     return [
-        f"sent        {figures['sent']} at {figures['rate']:g}/s in {figures['wall_s']:.1f} s",
+        f"sent        {figures['sent']} in {figures['wall_s']:.1f} s: {sent_rate:.0f}/s, {figures['rate']:g}/s were wanted"
+        + (" (this machine is too busy to tell)" if sent_rate < 0.9 * figures["rate"] else ""),
         f"failed      {figures['failures']}",
         f"sampled     {figures['sampled']:.0f} of {figures['seen']:.0f} seen",
         f"scored      {figures['scored']:.0f}: {figures['scored_per_s']:.0f}/s while the load ran"
