@@ -69,6 +69,7 @@ def usage(prompts: Sequence[Generation], answers: Sequence[Generation]) -> Body:
         "total_tokens": prompt + completion,
         "completion_tokens": completion,
         "prompt_tokens_details": None,
+        "completion_tokens_details": None,
     }
 
 
@@ -90,10 +91,12 @@ def chat_response(answer: Answer, generations: Sequence[Generation], tokens: Bod
             "finish_reason": generation.finish_reason,
             "stop_reason": None,
             "token_ids": None,
+            "routed_experts": None,
         }
         for index, generation in enumerate(generations)
     ]
-    return {**_head(answer, "chat.completion"), "choices": choices, **_tail(tokens), "prompt_logprobs": None}
+    extras = {"prompt_logprobs": None, "prompt_token_ids": None, "prompt_text": None}
+    return {**_head(answer, "chat.completion"), "choices": choices, **_tail(tokens, extras)}
 
 
 def completion_response(answer: Answer, generations: Sequence[Generation], tokens: Body) -> Body:
@@ -108,17 +111,23 @@ def completion_response(answer: Answer, generations: Sequence[Generation], token
             "token_ids": None,
             "prompt_logprobs": None,
             "prompt_token_ids": None,
+            "routed_experts": None,
         }
         for index, generation in enumerate(generations)
     ]
-    return {**_head(answer, "text_completion"), "choices": choices, **_tail(tokens)}
+    return {**_head(answer, "text_completion"), "choices": choices, **_tail(tokens, {})}
 
 
 def chat_role_event(answer: Answer, index: int) -> Body:
     """First event of a choice: the role, no text."""
     delta = {"role": "assistant", "content": ""}
     choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
-    return {**_head(answer, "chat.completion.chunk"), "choices": [choice], "prompt_token_ids": None}
+    return {
+        **_head(answer, "chat.completion.chunk"),
+        "choices": [choice],
+        "prompt_token_ids": None,
+        "prompt_text": None,
+    }
 
 
 def chat_event(answer: Answer, index: int, text: str, finish_reason: str | None) -> Body:
@@ -167,10 +176,13 @@ def _head(answer: Answer, kind: str) -> Body:
     return {"id": answer.id, "object": kind, "created": answer.created, "model": answer.model}
 
 
-def _tail(tokens: Body) -> Body:
+def _tail(tokens: Body, extras: Body) -> Body:
     return {
         "service_tier": None,
         "system_fingerprint": None,
         "usage": tokens,
+        **extras,
         "kv_transfer_params": None,
+        "ec_transfer_params": None,
+        "metrics": None,
     }
