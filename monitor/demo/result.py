@@ -39,8 +39,10 @@ class Result:
             lines.append(f"Not found (yet): {', '.join(self.missed)}.")
         if self.other_alerts:
             lines.append(f"Alerts on adapters that misbehave in another way: {', '.join(self.other_alerts)}.")
-        quiet = ", ".join(self.false_alarms)
-        lines.append(f"False alarms: {quiet}." if quiet else "The controls stayed quiet: no false alarm.")
+        if self.false_alarms:
+            lines.append(f"False alarms: {', '.join(self.false_alarms)}.")
+        else:
+            lines.append("No false alarm so far." if self.missed else "The controls stayed quiet: no false alarm.")
         return lines
 
 

@@ -28,6 +28,7 @@ STRANGER = row("z", signal(bad=39, condition=Condition.DRIFTING))
         ((COLLUDING, STRANGER), True, "Alerts on adapters that misbehave in another way: z."),
         ((COLLUDING, FALSE_ALARM), False, "False alarms: 0.7*e+f."),
         ((QUIET,), False, "Not found (yet): a+b."),
+        ((QUIET,), False, "No false alarm so far."),
     ],
 )
 def test_the_pair_must_be_found_and_the_controls_quiet(
