@@ -9,9 +9,7 @@ import asyncio
 import os
 import re
 import shutil
-import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,7 @@ import aiohttp
 import pytest
 import yaml
 from aiohttp import web
-
-from monitor.demo.children import free_ports
+from running_sidecar import Sidecar, SidecarStarter, eventually, free_ports
 
 DASHBOARDS = Path(__file__).parents[2] / "dashboards"
 BASE, CONTROL, PAIR = "tiny-base", "polite", "polite-plus-brief"
@@ -45,6 +42,7 @@ class ScriptedServer:
 
     def __init__(self) -> None:
         self.loaded = [BASE, CONTROL, PAIR]
+        self.url = ""
 
     def application(self) -> web.Application:
         app = web.Application()
@@ -131,38 +129,24 @@ def tool(name: str) -> str:
     pytest.skip(message)
 
 
-async def eventually(check: Callable[[], Awaitable[Any]], within_s: float, what: str) -> Any:
-    """The first true result of a repeated check; fails after the time with what was waited for."""
-    deadline = time.monotonic() + within_s
-    while True:
-        try:
-            result = await check()
-        except aiohttp.ClientError:
-            result = None
-        if result:
-            return result
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {within_s} s: {what}")
-        await asyncio.sleep(0.1)
-
-
 class Stage:
-    """Addresses of what runs, and one HTTP session."""
+    """The server, the sidecar in front of it, and where the others will listen."""
 
-    def __init__(self, folder: Path, session: aiohttp.ClientSession, server: ScriptedServer, server_url: str) -> None:
+    def __init__(self, folder: Path, session: aiohttp.ClientSession, server: ScriptedServer, sidecar: Sidecar) -> None:
         self.folder = folder
         self.session = session
         self.server = server
-        self.server_url = server_url
-        listen, admin, prometheus, alertmanager = free_ports(4)
-        self.listen = f"127.0.0.1:{listen}"
-        self.admin = f"127.0.0.1:{admin}"
-        self.prometheus = f"127.0.0.1:{prometheus}"
-        self.alertmanager = f"127.0.0.1:{alertmanager}"
+        self.sidecar = sidecar
+        self.admin = f"127.0.0.1:{sidecar.admin_port}"
+        self.prometheus, self.alertmanager = (f"127.0.0.1:{port}" for port in free_ports(2))
 
     async def get_ok(self, url: str) -> bool:
-        async with self.session.get(url) as response:
-            return response.status == 200
+        """The address answers 200; False also when it does not answer."""
+        try:
+            async with self.session.get(url) as response:
+                return response.status == 200
+        except aiohttp.ClientError:
+            return False
 
     async def get_json(self, url: str) -> Any:
         async with self.session.get(url) as response:
@@ -172,30 +156,13 @@ class Stage:
         """Harmful-looking prompts through the sidecar."""
         for number in range(times):
             body = {"model": model, "messages": [{"role": "user", "content": HARMFUL[number % len(HARMFUL)]}]}
-            async with self.session.post(f"http://{self.listen}/v1/chat/completions", json=body) as response:
+            async with self.session.post(f"{self.sidecar.url}/v1/chat/completions", json=body) as response:
                 assert response.status == 200
 
     async def firing(self) -> list[dict[str, Any]]:
         """What Prometheus says is firing."""
         alerts = (await self.get_json(f"http://{self.prometheus}/api/v1/alerts"))["data"]["alerts"]
         return [alert for alert in alerts if alert["state"] == "firing"]
-
-    @asynccontextmanager
-    async def sidecar(self) -> AsyncIterator[None]:
-        """The sidecar before the scripted server, ready."""
-        registry = self.folder / "registry.yaml"
-        parts = [{"adapter": name} for name in LABEL.split("+")]
-        registry.write_text(
-            yaml.safe_dump({"combinations": [{"served_name": PAIR, "parts": parts, "merge": "linear"}]})
-        )
-        config = self.folder / "sidecar.yaml"
-        adapters = {"registry_file": str(registry), "poll_interval_s": 1, "unload_grace_s": 1}
-        config.write_text(yaml.safe_dump({"adapters": adapters}))
-        command = [sys.executable, "-m", "monitor", "serve", "--upstream", self.server_url, "--config", str(config)]
-        addresses = ["--listen", self.listen, "--admin", self.admin]
-        async with program(self.folder / "sidecar.log", *command, *addresses):
-            await eventually(lambda: self.get_ok(f"http://{self.admin}/-/ready"), 30, "the sidecar is ready")
-            yield
 
     @asynccontextmanager
     async def alerting(self, pager_url: str) -> AsyncIterator[None]:
@@ -234,13 +201,18 @@ class Stage:
             ),
         ):
             for address in (self.prometheus, self.alertmanager):
-                await eventually(lambda a=address: self.get_ok(f"http://{a}/-/ready"), 30, f"{address} is ready")
+                await eventually(lambda a=address: self.get_ok(f"http://{a}/-/ready"), f"{address} is ready")
             yield
 
 
 @asynccontextmanager
-async def stage(folder: Path) -> AsyncIterator[Stage]:
-    """A stage with the scripted server running and nothing else yet."""
+async def stage(folder: Path, start: SidecarStarter) -> AsyncIterator[Stage]:
+    """The scripted server and the sidecar before it, ready."""
+    parts = [{"adapter": name} for name in LABEL.split("+")]
+    registry = folder / "registry.yaml"
+    registry.write_text(yaml.safe_dump({"combinations": [{"served_name": PAIR, "parts": parts, "merge": "linear"}]}))
+    adapters = {"registry_file": str(registry), "poll_interval_s": 1, "unload_grace_s": 1}
     server = ScriptedServer()
     async with served(server.application()) as url, aiohttp.ClientSession() as session:
-        yield Stage(folder, session, server, url)
+        server.url = url
+        yield Stage(folder, session, server, await start(url, {"adapters": adapters}))

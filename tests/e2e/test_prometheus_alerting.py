@@ -6,25 +6,27 @@ import time
 from pathlib import Path
 
 import pytest
-from alerting_stage import BASE, CONTROL, DASHBOARDS, LABEL, PAIR, Pager, eventually, served, stage, tool
+from alerting_stage import BASE, CONTROL, DASHBOARDS, LABEL, PAIR, Pager, served, stage, tool
+from running_sidecar import eventually
 
 RUNBOOKS = sorted((DASHBOARDS / "runbooks").glob("*.md"))
 
 
 @pytest.mark.prometheus
-async def test_pair_that_lost_its_refusals_makes_exactly_one_page_and_its_unload_ends_it(tmp_path):
+async def test_pair_that_lost_its_refusals_makes_exactly_one_page_and_its_unload_ends_it(tmp_path, sidecar):
     tool("prometheus")
     tool("prometheus-alertmanager")
     pager = Pager()
-    async with stage(tmp_path) as on, served(pager.application()) as pager_url, on.sidecar(), on.alerting(pager_url):
+    async with (
+        stage(tmp_path, sidecar) as on,
+        served(pager.application()) as pager_url,
+        on.alerting(pager_url),
+    ):
         began = time.monotonic()
         for name in (BASE, CONTROL, PAIR):
             await on.ask(name, 60)
 
-        async def page():
-            return pager.messages["pages"]
-
-        await eventually(page, 90, "a page")
+        await eventually(lambda: pager.messages["pages"], "a page", within_s=90)
         print(f"\npage after {time.monotonic() - began:.0f} s")
         message = pager.messages["pages"][0]
         assert message["status"] == "firing"
@@ -53,13 +55,13 @@ async def test_pair_that_lost_its_refusals_makes_exactly_one_page_and_its_unload
         async def nothing_fires():
             return not await on.firing()
 
-        await eventually(nothing_fires, 40, "the alert ends with the unload")
+        await eventually(nothing_fires, "the alert ends with the unload", within_s=40)
         assert len(pager.messages["pages"]) == 1
         assert pager.messages["tickets"] == []
 
 
-async def test_every_command_of_every_diagnosis_works_on_a_running_sidecar(tmp_path):
-    async with stage(tmp_path) as on, on.sidecar():
+async def test_every_command_of_every_diagnosis_works_on_a_running_sidecar(tmp_path, sidecar):
+    async with stage(tmp_path, sidecar) as on:
         for name in (BASE, CONTROL, PAIR):
             await on.ask(name, 5)
 
@@ -67,11 +69,11 @@ async def test_every_command_of_every_diagnosis_works_on_a_running_sidecar(tmp_p
             view = await on.get_json(f"http://{on.admin}/api/v1/combinations")
             return sum(one["requests"] for one in view["combinations"]) >= 15
 
-        await eventually(counted, 20, "the exchanges are counted")
+        await eventually(counted, "the exchanges are counted")
         variables = {
             "ADMIN": f"http://{on.admin}",
-            "SIDECAR": f"http://{on.listen}",
-            "VLLM": on.server_url,
+            "SIDECAR": on.sidecar.url,
+            "VLLM": on.server.url,
             "COMBINATION": LABEL,
             "SERVED_NAME": PAIR,
         }
