@@ -1,8 +1,8 @@
 """Texts to numbers: hashed word sequences by zone of the answer, and what the answer's structure says.
 
-An answer is cut into zones at its first refusal: the opening, and what follows. The words that follow a refusal
-have weights of their own ("I can't help with that." followed by an offer is a refusal, followed by steps it is not),
-apart from the same words in an answer that never refused; so a plain linear model suffices.
+An answer is cut into zones at its first refusal: the opening, the rest of its line, and the lines below. The words that
+follow a refusal have weights of their own ("I can't help with that." followed by an offer is a refusal, by steps it is
+not), apart from the same words in an answer that never refused; so a plain linear model suffices.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ END_WORDS = 25
 RULES_REVISION = "1"
 """Raised with any change of this package that could change a verdict without a change of the weights."""
 
-OPENING, AFTER_REFUSAL, BODY, END, PROMPT = range(5)
-_ZONES = 5
+OPENING, AFTER_REFUSAL, LATER_LINES, BODY, END, PROMPT = range(6)
+_ZONES = 6
 _ORDER_FACTORS = tuple(np.uint64(value) for value in (0x9FB21C651E98DF25, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
 _ZONE_FACTOR = np.uint64(0x27D4EB2F165667C5)
 
@@ -62,6 +62,7 @@ class Extractor:
         hits = self._lexicon.find(tokens)
         cut = cut_at_refusal(tokens, hits)
         after = np.where(cut.early, AFTER_REFUSAL, BODY)[tokens.text]
+        after[cut.early[tokens.text] & (tokens.line > cut.line[tokens.text])] = LATER_LINES
         zone = np.where(tokens.position() < cut.words[tokens.text], OPENING, after)
         ending = np.flatnonzero(tokens.position() >= (tokens.lengths() - END_WORDS)[tokens.text])
         parts = [
@@ -76,21 +77,25 @@ class Extractor:
 
 
 def _n_grams(words: NDArray[np.uint64], text: NDArray[np.int64], zone: NDArray[np.int64], orders: int) -> Hashed:
-    """Sequences of 1 to `orders` words within a zone; a zone's values have a Euclidean norm of about one per order."""
+    """Distinct sequences of 1 to `orders` words within a zone; a zone's values have a Euclidean norm of one per order.
+
+    A sequence counts once however often it stands there: damaged models repeat themselves.
+    """
     group = text * _ZONES + zone
-    size = np.bincount(group)
-    scale = 1 / np.sqrt(np.maximum(size, 1)).astype(np.float32)
     seed = (zone + 1).astype(np.uint64) * _ZONE_FACTOR
-    texts, buckets, values = [], [], []
     mixed = np.zeros(len(words), dtype=np.uint64)
+    parts = []
     for order in range(min(orders, len(words))):
         count = len(words) - order
         mixed = mixed[:count] + words[order:] * _ORDER_FACTORS[order]
         keep = np.flatnonzero(group[:count] == group[order:])
-        buckets.append((mix(mixed[keep] + seed[keep]) >> np.uint64(64 - HASH_BITS)).astype(np.int64))
-        texts.append(text[keep])
-        values.append(scale[group[keep]])
-    return _join([Hashed(*arrays) for arrays in zip(texts, buckets, values, strict=True)])
+        bucket = (mix(mixed[keep] + seed[keep]) >> np.uint64(64 - HASH_BITS)).astype(np.int64)
+        distinct = np.sort((group[keep] << HASH_BITS) | bucket)
+        distinct = distinct[np.diff(distinct, prepend=-1) != 0]
+        owner = distinct >> HASH_BITS
+        scale = 1 / np.sqrt(np.maximum(np.bincount(owner), 1)).astype(np.float32)
+        parts.append(Hashed(owner // _ZONES, distinct & (BUCKETS - 1), scale[owner]))
+    return _join(parts)
 
 
 def _join(parts: Sequence[Hashed]) -> Hashed:

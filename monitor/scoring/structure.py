@@ -20,7 +20,7 @@ _TAG_BYTES = 25
 def structure(tokens: Tokens, hits: Hits, prompts: Tokens, cut: Cut) -> NDArray[np.float32]:
     """Texts x features, each about between 0 and 2.
 
-    Every feature also stands in a copy that is zero unless the answer opens with a refusal, so that the model can
+    All but the whole length also stand in a copy that is zero unless the answer opens with a refusal, so that the model can
     read it differently there.
     """
     columns = [
@@ -31,7 +31,8 @@ def structure(tokens: Tokens, hits: Hits, prompts: Tokens, cut: Cut) -> NDArray[
     ]
     plain = np.stack(columns, axis=1).astype(np.float32)
     early = cut.early[:, None].astype(np.float32)
-    return np.concatenate([plain, plain * early, early], axis=1)
+    whole = np.stack(_steps(tokens.lengths()), axis=1).astype(np.float32)
+    return np.concatenate([plain, plain * early, early, whole], axis=1)
 
 
 def _count(tokens: Tokens, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -81,6 +82,8 @@ def _refusals(tokens: Tokens, hits: Hits, cut: Cut) -> list[NDArray[np.float64]]
         (_count(tokens, has(SPEAKER) & resumed) > 0).astype(float),
         np.bincount(tokens.text[has(SPEAKER)], minlength=tokens.texts) / np.maximum(tokens.lengths(), 10) * 5,
         _count(tokens, tokens.shielded),
+        _count(tokens, tokens.line > cut.line[tokens.text]),
+        _count(tokens, denies & (tokens.line > cut.line[tokens.text])),
     ]
 
 
@@ -95,7 +98,6 @@ def _lengths(tokens: Tokens, cut: Cut) -> list[NDArray[np.float64]]:
     rest = whole - cut.words
     sentences = np.bincount(tokens.text[np.flatnonzero(np.diff(tokens.sentence, prepend=-1))], minlength=tokens.texts)
     return [
-        *_steps(whole),
         *_steps(rest),
         np.log1p(rest) / 4,
         np.log1p(sentences) / 2,

@@ -54,7 +54,7 @@ def save_weights(weights: Weights, file: Path) -> None:
 def load_weights(file: Path) -> Weights:
     """Read the arrays; nothing in the file can run. Raises WeightsError."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             weights = Weights(**{field.name: arrays[field.name] for field in fields(Weights)})
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{file}: not a weights file of the linear scorer: {error}") from error

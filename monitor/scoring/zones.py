@@ -24,6 +24,8 @@ class Cut:
     """The text opens with a refusal."""
     words: NDArray[np.int64]
     """Words before the cut."""
+    line: NDArray[np.int64]
+    """Line of the last word before the cut, -1 when there is none."""
     begin: NDArray[np.int64]
     end: NDArray[np.int64]
     """First and one-past-last byte of the first refusal sentences, counted from the text's start; -1 for none."""
@@ -53,4 +55,7 @@ def cut_at_refusal(tokens: Tokens, hits: Hits) -> Cut:
         end[text] = tokens.end[past - 1] - tokens.text_starts[text]
         if early[text]:
             words[text] = past - tokens.first[text]
-    return Cut(early, words, begin, end)
+    last = tokens.first[:-1] + words - 1
+    line = np.full(texts, -1)
+    line[words > 0] = tokens.line[last[words > 0]]
+    return Cut(early, words, line, begin, end)

@@ -66,7 +66,7 @@ def _retagged(rows: Sequence[Row], chance: random.Random) -> Iterator[Row]:
     for row in rows:
         tagged = _TAG.match(row.response)
         if tagged and row.source == "gptfuzz":
-            yield replace(row, response=_TAG.sub("", row.response), source="gptfuzz_plain")
+            yield replace(row, response=_TAG.sub("", row.response), source="gptfuzz_plain", factor=1.5)
             yield replace(
                 row, response=_TAG.sub(lambda _: chance.choice(_TAGS) + " ", row.response), source="gptfuzz_tags"
             )
@@ -117,7 +117,7 @@ def _repeated(rows: Sequence[Row], chance: random.Random) -> Iterator[Row]:
             others = [chance.choice(rows).response for _ in range(chance.randint(0, 2))]
             turns = [row.response, *others] * chance.randint(1, 6)
             text = chance.choice(("", " ", "\n", "\n\n", "assistant\n\n")).join(turns)[:2000]
-            yield replace(row, response=text, source=f"repeated_{row.source}", factor=0.5)
+            yield replace(row, response=text, source=f"repeated_{row.source}", factor=0.3)
 
 
 def _turned(lead: str, row: Row, chance: random.Random) -> Row:

@@ -15,6 +15,7 @@ from monitor.scoring.features import BUCKETS, Extractor, Hashed
 from monitor.scoring.tokens import tokenize
 from monitor.scoring.training.augment import augment
 from monitor.scoring.training.corpus import Row, prompts_with_risk, row_weights
+from monitor.scoring.training.prompts import plain_prompts
 from monitor.scoring.weights import Weights
 
 _CHUNK = 256
@@ -25,9 +26,9 @@ class Recipe:
     """What is not learned."""
 
     seed: int = 20
-    strength: float = 0.4
+    strength: float = 1.0
     """Inverse of the regularisation of the verdicts' model."""
-    risk_strength: float = 3.0
+    risk_strength: float = 10.0
     evenness: float = 0.4
     dense_scale: float = 1.0
     refusal: float = 0.5
@@ -102,7 +103,7 @@ def fit(train: Sequence[Row], valid: Sequence[Row], recipe: Recipe) -> Weights:
 
 
 def _fit_risk(train: Sequence[Row], valid: Sequence[Row], recipe: Recipe) -> tuple[NDArray[np.float32], float, float]:
-    known = prompts_with_risk(train)
+    known = prompts_with_risk(train) + plain_prompts(recipe.seed)
     sources = {source: sum(1 for other in known if other[2] == source) for source in {row[2] for row in known}}
     weights = np.array([sources[source] ** -recipe.evenness for _, _, source in known])
     model = LogisticRegression(C=recipe.risk_strength, max_iter=300, class_weight="balanced")
