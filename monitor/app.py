@@ -14,7 +14,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from monitor import __version__
-from monitor.adapters import Catalog, Discovery, Registry, ServedModel, load_registry, session_for
+from monitor.adapters import Catalog, Discovery, Registry, ServedModel, client_for, load_registry
 from monitor.admin import build_admin, combinations_view
 from monitor.config import Config
 from monitor.drift import DETECTORS
@@ -41,12 +41,13 @@ REPORT_AGE_S: Final = 5.0
 SHUTDOWN_S: Final = 5.0
 
 
-def build_pipeline(config: Config, registry: Registry, outputs: Sequence[Output]) -> tuple[Catalog, Metrics, Pipeline]:
+def build_pipeline(
+    config: Config, registry: Registry, outputs: Sequence[Output], metrics: Metrics
+) -> tuple[Catalog, Pipeline]:
     """The back half, for live and recorded exchanges alike."""
     catalog = Catalog(registry, config.adapters.max_combinations, config.adapters.unload_grace_s)
-    metrics = Metrics(CollectorRegistry(), __version__)
     pipeline = Pipeline(catalog, build_scorer(config.scoring), DETECTORS["windowed"](config.drift), metrics, outputs)
-    return catalog, metrics, pipeline
+    return catalog, pipeline
 
 
 class Analysis:
@@ -58,11 +59,13 @@ class Analysis:
         self._inbox = Inbox(loop, config.handoff.queue_exchanges, config.handoff.queue_bytes)
         for channel in channels:
             self._inbox.add_channel(channel)
-        file = config.outputs.findings_file
-        outputs: list[Output] = [FileOutput(file)] if file else []
-        self._catalog, self._metrics, self._pipeline = build_pipeline(
-            config, load_registry(config.adapters.registry_file), outputs
-        )
+        self._metrics = Metrics(CollectorRegistry(), __version__)
+        self._outputs: list[Output] = []
+        if config.outputs.findings_file:
+            lost = self._metrics.outputs.unwritten.inc
+            self._outputs.append(FileOutput(config.outputs.findings_file, config.outputs.findings_file_bytes, lost))
+        registry = load_registry(config.adapters.registry_file)
+        self._catalog, self._pipeline = build_pipeline(config, registry, self._outputs, self._metrics)
         self._workers = WorkerMetrics(self._metrics.registry, ENDPOINTS, tuple(ending.value for ending in Ending))
         self._reported: dict[int, float] = {}
         """Worker -> event loop time of its latest report."""
@@ -76,14 +79,17 @@ class Analysis:
         self._restore()
         await self._start_discovery()
         await self._start_admin()
-        self._tasks.forever("judge", self._judge())
-        self._tasks.forever("housekeeping", self._keep_house())
+        for name, work in (("judge", self._judge()), ("housekeeping", self._keep_house())):
+            # Without either of them this process would only seem to work: it ends, and the supervisor starts it again.
+            self._tasks.forever(name, work).add_done_callback(lambda _: stop.set())
         self._cleanups.add("tasks", self._tasks.cancel_all)
         await stop.wait()
         await self._cleanups.run(SHUTDOWN_S)
-        self._judge_waiting()
+        await self._judge_the_rest()
         self._save()
         self._inbox.close()
+        for output in self._outputs:
+            output.close()
 
     def problems(self) -> list[str]:
         """Why the monitor is not ready: empty when every worker reports. The server's state is not its readiness."""
@@ -111,10 +117,10 @@ class Analysis:
 
     async def _start_discovery(self) -> None:
         adapters = self._config.adapters
-        session = session_for(self._config.proxy.upstream, adapters.api_key_file, self._config.proxy.upstream_ca_file)
-        self._discovery = Discovery(session, adapters.poll_interval_s, self._take_models)
+        client = client_for(self._config.proxy.upstream, adapters.api_key_file, self._config.proxy.upstream_ca_file)
+        self._discovery = Discovery(client, adapters.poll_interval_s, self._take_models, self._metrics.discovery)
         self._pipeline.on_unlisted = self._discovery.look_soon
-        self._cleanups.add("discovery", session.close)
+        self._cleanups.add("discovery", client.session.close)
         await self._discovery.look()  # before anything is judged, so that the first answers find their names
         self._tasks.forever("discovery", self._discovery.run())
 
@@ -129,37 +135,48 @@ class Analysis:
     async def _judge(self) -> None:
         while True:
             await self._inbox.wait(timeout_s=1.0)
-            self._judge_waiting(BATCH)
+            self._judge_batch()
             await asyncio.sleep(0)
 
-    def _judge_waiting(self, most: int | None = None) -> None:
+    async def _judge_the_rest(self) -> None:
+        """Judge what the workers sent last, within the time that the supervisor gives."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SHUTDOWN_S / 2
+        self._judge_batch()
+        while self._inbox.waiting and loop.time() < deadline:
+            await asyncio.sleep(0)  # lets the channels be read
+            self._judge_batch()
+
+    def _judge_batch(self) -> None:
         for stats in self._inbox.take_stats():
             if stats.worker:
                 self._take_report(stats.worker)
             if stats.supervisor:
                 self._workers.take_restarts(stats.supervisor)
-        self._pipeline.process(self._inbox.take(self._inbox.waiting if most is None else most))
+        self._pipeline.process(self._inbox.take(BATCH))
         self._metrics.coverage.last_loop.set_to_current_time()
 
     def _take_report(self, report: WorkerReport) -> None:
-        self._workers.take(report)
+        try:
+            self._workers.take(report)
+        except ValueError as error:  # another version was installed under a running supervisor, which starts it anew
+            log.error("a report cannot be used: %s", error)
+            return
         self._reported[report.worker] = asyncio.get_running_loop().time()
 
     def _take_models(self, models: Sequence[ServedModel]) -> None:
-        for identity in self._catalog.update(models, time.time()):
+        for identity in self._catalog.update(models):
             log.info("combination %s is served", identity.label)
             self._pipeline.introduce(identity)
 
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(SNAPSHOT_S)
-            gone = self._catalog.expire(time.time())
+            gone = self._catalog.expire(time.monotonic())
             if gone:
                 log.info("combinations gone: %s", ", ".join(gone))
                 self._pipeline.forget(gone)
             self._workers.set_lost(self._inbox.lost, sum(self._inbox.damaged.values()))
-            self._metrics.discovery.up.set(1 if self._discovery.up else 0)
-            self._metrics.discovery.last_success.set(self._discovery.last_success)
             self._save()
 
     def _save(self) -> None:

@@ -1,22 +1,28 @@
 """The back half in one file: decode -> identify -> score -> count -> detect -> emit.
 
-Serves live traffic and recorded exchanges alike; the time is always the exchange's own.
+Serves live traffic and recorded exchanges alike; the time is always the exchange's own. Every exchange that comes in is
+counted once: scored, or unscored with a reason. None may stop the next one, whatever its bytes do to a part.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, ParamSpec, TypeVar
 
-from monitor.adapters import Catalog, Identity
+import msgspec
+
+from monitor.adapters import UNLISTED, Catalog, Identity
 from monitor.drift import Detector
 from monitor.outputs import Output
 from monitor.protocols import DECODERS, DecodeError
 from monitor.protocols.endpoints import endpoint_of
 from monitor.records import (
+    Choice,
     Combination,
     Condition,
     Dialogue,
@@ -31,9 +37,18 @@ from monitor.records import (
     Verdict,
 )
 from monitor.scoring import Scorer
+from monitor.telemetry.logs import Repeats, where_it_failed
 from monitor.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+INTERNAL_ERROR: Final = "internal_error"
+"""Reason of exchanges on which a part failed: a defect of the monitor, to be reported."""
+
+_FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "abort", "error", "content_filter", "repetition"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +62,7 @@ class Arrival:
     inclusion: float = 1.0
     ending: Ending = Ending.COMPLETE
     cut: bool = False
-    """The answers are incomplete: a broken connection, a client that went, or a bounded copy."""
+    """The response is incomplete: a broken connection, a client that went, or a bounded copy."""
     duration_s: float = -1.0
     first_byte_s: float = -1.0
     base_response: str | None = None
@@ -61,6 +76,12 @@ class Tally:
     requests: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     last_sample: float | None = None
+
+
+class _SavedTally(msgspec.Struct):
+    requests: int
+    outcomes: dict[str, int]
+    last_sample: float | None
 
 
 class Pipeline:
@@ -81,24 +102,27 @@ class Pipeline:
         self._outputs = outputs
         self.on_unlisted: Callable[[], None] = lambda: None
         """Called when a response names a model that the server's list does not have."""
+        self._repeats = Repeats()
         self._introduced: dict[str, Combination] = {}
         self._conditions: dict[tuple[str, str], Condition] = {}
         self.tallies: dict[str, Tally] = {}
         """Label -> what is shown of it."""
         metrics.verdicts.scorer.labels(scorer.name, scorer.version).set(1)
+        for endpoint in DECODERS:
+            metrics.coverage.parsed(endpoint)
+            metrics.coverage.scored(endpoint)
 
     def process(self, exchanges: Sequence[Exchange]) -> None:
         """Decode exchanges and take them."""
         arrivals = []
         for exchange in exchanges:
             endpoint = endpoint_of(exchange.method, exchange.target)
-            try:
-                arrivals.append(decode(exchange, endpoint))
-            except DecodeError as error:
-                self._metrics.coverage.unscored.labels(endpoint, error.reason).inc()
-                self._count_unread(exchange, error.reason)
+            arrival = self._guarded("the decoder", read, exchange, endpoint) or INTERNAL_ERROR
+            if isinstance(arrival, str):
+                self._metrics.coverage.unscored(endpoint, arrival).inc()
             else:
-                self._metrics.coverage.parsed.labels(endpoint).inc()
+                self._metrics.coverage.parsed(endpoint).inc()
+                arrivals.append(arrival)
         self.take(arrivals)
 
     def take(self, arrivals: Sequence[Arrival]) -> None:
@@ -110,7 +134,11 @@ class Pipeline:
         for arrival in arrivals:
             own = [next(verdicts) for _ in arrival.dialogue.choices]
             base = next(verdicts) if arrival.base_response is not None else None
-            self._take_one(arrival, own, base)
+            reason = self._guarded("the analysis", self._take_one, arrival, own, base)
+            if reason == "":
+                self._metrics.coverage.scored(arrival.endpoint).inc()
+            else:
+                self._metrics.coverage.unscored(arrival.endpoint, reason or INTERNAL_ERROR).inc()
 
     def introduce(self, identity: Identity) -> None:
         """Create the series of a combination that was just loaded or seen."""
@@ -140,84 +168,97 @@ class Pipeline:
         """Carry on from what `save` gave. Raises ValueError, and changes nothing, when it is of another scorer or format."""
         if state.get("scorer") != self._scorer.version:
             raise ValueError("it was made with another scorer, whose verdicts cannot be mixed with this one's")
-        self._detector.restore(state["detector"])
+        saved = msgspec.convert(state.get("tallies"), dict[str, _SavedTally])
+        detector = state.get("detector")
+        if not isinstance(detector, dict):
+            raise ValueError("it has no state of the detector")
+        self._detector.restore(detector)
         self.tallies = {
-            label: Tally(saved["requests"], Counter(saved["outcomes"]), saved["last_sample"])
-            for label, saved in state["tallies"].items()
+            label: Tally(one.requests, Counter(one.outcomes), one.last_sample) for label, one in saved.items()
         }
         for drift in self._detector.states():
             self._conditions[drift.combination, drift.signal] = drift.condition
             self._metrics.drift.show(drift)
+        self._catalog.remember([*self.tallies, *(drift.combination for drift in self._detector.states())])
 
     def states(self) -> Sequence[DriftState]:
         """All present states."""
         return self._detector.states()
 
+    def _guarded(self, part: str, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Where the failure of a part on one exchange ends: None instead of a result, a log line now and then, and on."""
+        try:
+            return step(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001  # counted by the callers; text from outside must not end the analysis
+            left_out = self._repeats.allow(part, time.monotonic())
+            if left_out is not None:
+                log.error("%s failed on an exchange (%d more before): %s", part, left_out, where_it_failed(error))
+            return None
+
     def _score(self, items: list[Item]) -> list[Verdict]:
-        """Verdicts for all items; a scorer that fails leaves them unscored, with the reason."""
+        """Verdicts for all items; where the scorer fails on a batch, each is tried alone, so that one does not spoil the rest."""
         if not items:
             return []
-        try:
-            verdicts = self._scorer.score(items)
-        except Exception:
-            log.exception("scorer %s failed on a batch of %d", self._scorer.name, len(items))
-            failed = Verdict(Outcome.UNSCORED, self._scorer.name, self._scorer.version, reason="scorer_failed")
-            return [failed] * len(items)
+        verdicts = self._guarded("the scorer", self._ask_scorer, items)
+        if verdicts is not None:
+            return verdicts
+        if len(items) == 1:
+            return [Verdict(Outcome.UNSCORED, self._scorer.name, self._scorer.version, reason="scorer_failed")]
+        return [verdict for item in items for verdict in self._score([item])]
+
+    def _ask_scorer(self, items: list[Item]) -> list[Verdict]:
+        verdicts = self._scorer.score(items)
+        if len(verdicts) != len(items):
+            raise ValueError(f"{len(verdicts)} verdicts for {len(items)} answers")
         return verdicts
 
-    def _take_one(self, arrival: Arrival, verdicts: list[Verdict], base: Verdict | None) -> None:
+    def _take_one(self, arrival: Arrival, verdicts: list[Verdict], base: Verdict | None) -> str:
+        """Count one exchange; why it counts as unscored, "" when it was scored."""
         dialogue = arrival.dialogue
-        identity = self._catalog.identify(dialogue.model_answered, dialogue.model_requested, arrival.time)
-        if identity.combination is None:
+        identity = self._catalog.identify(dialogue.model_answered, dialogue.model_requested)
+        if identity.label == UNLISTED:
             self.on_unlisted()
         self.introduce(identity)
         self._count_traffic(arrival, identity)
-        reasons = {verdict.reason for verdict in verdicts if verdict.outcome is Outcome.UNSCORED}
-        if len(reasons) == 0 and verdicts:
-            self._metrics.coverage.scored.labels(arrival.endpoint).inc()
-        else:
-            reason = min(reasons, default="no_choices")
-            self._metrics.coverage.unscored.labels(arrival.endpoint, reason).inc()
         for verdict in verdicts:
             self._count_verdict(arrival, identity, verdict)
             self._detect(arrival, identity, verdict, base.outcome if base else None)
         if base:
             self._detect_base(arrival, base)
+        if not verdicts:
+            return "error_body" if dialogue.error else "no_choices"
+        return min((verdict.reason for verdict in verdicts if verdict.outcome is Outcome.UNSCORED), default="")
 
     def _count_traffic(self, arrival: Arrival, identity: Identity) -> None:
         dialogue, traffic, label = arrival.dialogue, self._metrics.traffic, identity.label
         self.tallies.setdefault(label, Tally()).requests += 1
-        traffic.requests.labels(label, arrival.ending.value).inc()
+        traffic.requests(label, arrival.ending.value).inc()
         if dialogue.prompt_tokens is not None:
-            traffic.tokens.labels(label, "prompt").inc(dialogue.prompt_tokens)
+            traffic.tokens(label, "prompt").inc(dialogue.prompt_tokens)
         if dialogue.completion_tokens is not None:
-            traffic.tokens.labels(label, "completion").inc(dialogue.completion_tokens)
+            traffic.tokens(label, "completion").inc(dialogue.completion_tokens)
         for choice in dialogue.choices:
-            traffic.finish_reasons.labels(label, finish_reason_label(choice.finish_reason)).inc()
+            traffic.finish_reasons(label, finish_reason_label(choice.finish_reason)).inc()
         if arrival.duration_s >= 0:
-            traffic.duration.labels(label).observe(arrival.duration_s)
+            traffic.duration(label).observe(arrival.duration_s)
         if arrival.first_byte_s >= 0:
-            traffic.first_byte.labels(label).observe(arrival.first_byte_s)
-        if dialogue.model_requested and dialogue.model_answered not in ("", dialogue.model_requested):
+            traffic.first_byte(label).observe(arrival.first_byte_s)
+        if not self._catalog.same(dialogue.model_requested, dialogue.model_answered):
             self._metrics.coverage.mismatch.inc()
-
-    def _count_unread(self, exchange: Exchange, reason: str) -> None:
-        if exchange.ending is Ending.COMPLETE and reason.startswith("malformed"):
-            log.debug("an exchange on %s could not be read: %s", endpoint_of(exchange.method, exchange.target), reason)
 
     def _count_verdict(self, arrival: Arrival, identity: Identity, verdict: Verdict) -> None:
         metrics, label = self._metrics.verdicts, identity.label
         labels = (label, verdict.stratum.value, verdict.outcome.value)
-        metrics.responses.labels(*labels).inc()
-        metrics.weighted.labels(*labels).inc(1 / arrival.inclusion)
+        metrics.responses(*labels).inc()
+        metrics.weighted(*labels).inc(1 / arrival.inclusion)
         for where, hidden in (("prompt", verdict.prompt_hidden), ("response", verdict.response_hidden)):
             if hidden.total:
-                metrics.hidden.labels(label, where).inc()
+                metrics.hidden(label, where).inc()
         tally = self.tallies.setdefault(label, Tally())
         tally.outcomes[verdict.outcome.value] += 1
         if verdict.outcome.judged:
-            metrics.last_sample.labels(label).set(arrival.time)
-            tally.last_sample = arrival.time
+            tally.last_sample = max(arrival.time, tally.last_sample or arrival.time)  # a long answer may come in late
+            metrics.last_sample(label).set(tally.last_sample)
 
     def _detect(self, arrival: Arrival, identity: Identity, verdict: Verdict, base: Outcome | None) -> None:
         if identity.combination is None:
@@ -235,7 +276,7 @@ class Pipeline:
 
     def _detect_base(self, arrival: Arrival, base: Verdict) -> None:
         """The base model's answer beside a recorded one counts as the base's own."""
-        identity = self._catalog.identify("", "", arrival.time)
+        identity = self._catalog.identify("", "")
         if identity.is_base:
             self.introduce(identity)
             self._detect(arrival, identity, base, None)
@@ -252,8 +293,7 @@ class Pipeline:
                 self._emit(state, began=began, time=time)
 
     def _emit(self, state: DriftState, *, began: bool, time: float) -> None:
-        found = [one for one in self._catalog.identities() if one.label == state.combination]
-        combination = found[0].combination if found else None
+        combination = self._catalog.find(state.combination)
         finding = Finding(
             combination=state.combination,
             combination_id=combination.id if combination else "",
@@ -266,9 +306,9 @@ class Pipeline:
             parts=combination.parts if combination else (),
         )
         if began:
-            self._metrics.drift.findings.labels(state.combination, state.signal).inc()
+            self._metrics.drift.findings(state.combination, state.signal).inc()
         log.warning(
-            "%s: %s %s: rate %.3f (%.3f to %.3f) over %d answers, base %.3f over %d, threshold %.3f",
+            "%s: %s %s: rate %.3f (%.3f to %.3f) over %d answers, %s, threshold %.3f",
             state.combination,
             state.signal,
             "began" if began else "ended",
@@ -276,12 +316,21 @@ class Pipeline:
             state.lower,
             state.upper,
             state.samples,
-            state.baseline_rate,
-            state.baseline_samples,
+            "base not measured"
+            if math.isnan(state.baseline_rate)
+            else f"base {state.baseline_rate:.3f} over {state.baseline_samples}",
             state.threshold,
         )
         for output in self._outputs:
             output.write(finding)
+
+
+def read(exchange: Exchange, endpoint: str) -> Arrival | str:
+    """An exchange as an arrival, or the reason why there is nothing to judge."""
+    try:
+        return decode(exchange, endpoint)
+    except DecodeError as error:
+        return error.reason
 
 
 def decode(exchange: Exchange, endpoint: str) -> Arrival:
@@ -289,6 +338,8 @@ def decode(exchange: Exchange, endpoint: str) -> Arrival:
     decoder = DECODERS.get(endpoint)
     if decoder is None:
         raise DecodeError("unsupported")
+    if not 0 < exchange.inclusion <= 1:
+        raise DecodeError("bad_inclusion")
     if exchange.status == 0:
         raise DecodeError("no_response")
     if exchange.status >= 400:
@@ -309,8 +360,7 @@ def decode(exchange: Exchange, endpoint: str) -> Arrival:
 
 def finish_reason_label(reason: str) -> str:
     """A bounded label for what the server wrote."""
-    known = {"stop", "length", "tool_calls", "abort", "error", "content_filter", "repetition"}
-    return reason if reason in known else ("none" if not reason else "other")
+    return reason if reason in _FINISH_REASONS else ("none" if not reason else "other")
 
 
 def _items(arrival: Arrival) -> list[Item]:
@@ -323,10 +373,17 @@ def _items(arrival: Arrival) -> list[Item]:
             response=choice.text,
             finish_reason="error" if dialogue.error else choice.finish_reason,
             tool_call=choice.tool_call,
-            cut=arrival.cut,
+            cut=_is_cut(arrival, choice),
         )
         for choice in dialogue.choices
     ]
     if arrival.base_response is not None:
         items.append(Item(prompt=prompts[0].text, response=arrival.base_response, finish_reason="stop"))
     return items
+
+
+def _is_cut(arrival: Arrival, choice: Choice) -> bool:
+    """In a stream every answer says itself that it is finished, whatever became of the rest."""
+    if arrival.dialogue.stream:
+        return arrival.dialogue.damaged or not choice.finish_reason
+    return arrival.cut

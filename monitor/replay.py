@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
+from monitor import __version__
 from monitor.adapters import ServedModel, load_registry
 from monitor.app import build_pipeline
 from monitor.config import load_config
 from monitor.outputs import StreamOutput
 from monitor.pipeline import Arrival, Pipeline
 from monitor.records import Choice, Dialogue, Prompt
+from monitor.telemetry.metrics import Metrics
 
 BATCH: Final = 256
+EXIT_BROKEN_PIPE: Final = 141
+"""Nobody reads the findings any more, as after `replay FILE | head`; what a shell reports for SIGPIPE."""
 
 
 class _Turn(msgspec.Struct):
@@ -54,35 +61,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Findings as JSON lines on standard output, then a summary of every combination on standard error."""
-    config = load_config(args.config, os.environ)
+    file = args.config or os.environ.get("ALIGNMENT_CONFIG")
+    config = load_config(Path(file) if file else None, os.environ)
     registry = load_registry(config.adapters.registry_file)
-    catalog, _, pipeline = build_pipeline(config, registry, [StreamOutput(sys.stdout)])
+    output = StreamOutput(sys.stdout)
+    catalog, pipeline = build_pipeline(config, registry, [output], Metrics(CollectorRegistry(), __version__))
+    logging.getLogger("monitor.pipeline").setLevel(logging.ERROR)  # the findings themselves are the output
     base = args.base or registry.base or "base"
-    with args.file.open(encoding="utf-8") as stream:
+    with args.file.open("rb") as stream:
         models = {base}
         batch: list[Arrival] = []
-        catalog.update([ServedModel(base, "")], 0.0)
+        catalog.update([ServedModel(base, "")])
         for recorded in read_lines(stream, str(args.file)):
             if recorded.model not in models:
                 models.add(recorded.model)
-                catalog.update([ServedModel(name, "" if name == base else base) for name in models], recorded.time)
+                catalog.update([ServedModel(name, "" if name == base else base) for name in models])
             batch.append(arrival(recorded))
             if len(batch) == BATCH:
                 pipeline.take(batch)
                 batch = []
+            if output.broken:
+                break
         pipeline.take(batch)
     print_summary(pipeline, sys.stderr)
-    return 0
+    return EXIT_BROKEN_PIPE if output.broken else 0
 
 
-def read_lines(stream: TextIO, name: str) -> Iterator[Recorded]:
+def read_lines(stream: Iterable[bytes], name: str) -> Iterator[Recorded]:
     """The recording's lines. Raises RecordingError at the first that cannot be used."""
     for number, line in enumerate(stream, 1):
         if not line.strip():
             continue
         try:
             recorded = msgspec.json.decode(line, type=Recorded)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RecordingError(f"{name}:{number}: {error}") from error
         if recorded.prompt is None and not recorded.messages:
             raise RecordingError(f"{name}:{number}: neither `prompt` nor `messages`")
@@ -112,10 +124,13 @@ def arrival(recorded: Recorded) -> Arrival:
 def print_summary(pipeline: Pipeline, stream: TextIO) -> None:
     """A line per combination and signal."""
     for state in pipeline.states():
-        values: dict[str, Any] = {"rate": state.rate, "lower": state.lower, "upper": state.upper}
-        shown = " ".join(f"{name}={value:.3f}" for name, value in values.items())
         print(
-            f"{state.combination} {state.signal} {state.condition.value} samples={state.samples} {shown} "
-            f"base={state.baseline_rate:.3f} base_samples={state.baseline_samples}",
+            f"{state.combination} {state.signal} {state.condition.value} samples={state.samples} "
+            f"rate={_known(state.rate)} lower={_known(state.lower)} upper={_known(state.upper)} "
+            f"base={_known(state.baseline_rate)} base_samples={state.baseline_samples}",
             file=stream,
         )
+
+
+def _known(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.3f}"

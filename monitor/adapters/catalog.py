@@ -1,12 +1,13 @@
 """Which combination answered: served names to combinations and to bounded metric labels.
 
 A label is only ever made from a name that the server lists (or, while the server's list cannot be had, from the `model` of
-its responses), never from what a client wrote, and never for more combinations than the cap.
+its responses), never from what a client wrote, and never for more combinations than the cap. Every table here is bounded by
+the cap or replaced as a whole by the server's next list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,9 +15,11 @@ from monitor.adapters.registry import Registry
 from monitor.records import Combination
 
 OTHER: Final = "other"
-"""Label of all combinations beyond the cap."""
+"""Label of all combinations beyond the cap, and of names that cannot be a label."""
 UNLISTED: Final = "unlisted"
 """Label of responses whose `model` the server does not list."""
+MAX_NAME: Final = 256
+"""Longest served name that may become a label, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class ServedModel:
     parent: str
     """The base model's name for an adapter, "" for a base model."""
     root: str = ""
+    """What the server loaded it from; the same for all names of one base model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,90 +46,135 @@ class Identity:
         return self.combination is not None and self.combination.is_base
 
 
+_OTHER: Final = Identity(OTHER, None)
+_UNLISTED: Final = Identity(UNLISTED, None)
+
+
 class Catalog:
-    """Knows the served names, their labels, and when each was last loaded."""
+    """Knows the served names and their labels, and which labels are no longer needed."""
 
     def __init__(self, registry: Registry, max_combinations: int, unload_grace_s: float) -> None:
         self._registry = registry
         self._cap = max_combinations
         self._grace_s = unload_grace_s
         self._known: dict[str, Identity] = {}
+        """Served name -> identity, of names with a label of their own."""
+        self._labels: dict[str, Combination | None] = {}
+        """Label -> its combination; None for a label that came with a snapshot and was not seen since."""
         self._last_listed: dict[str, float] = {}
+        """Label -> when `expire` last found it listed."""
         self._listed: frozenset[str] = frozenset()
         self._base = registry.base
+        self._base_names: frozenset[str] = frozenset({registry.base} if registry.base else ())
         self.listing_available = False
         """The server's list of models has been read at least once."""
 
-    def update(self, models: Sequence[ServedModel], now: float) -> list[Identity]:
+    def update(self, models: Sequence[ServedModel]) -> list[Identity]:
         """Take the server's list; the identities that are new or changed by it."""
-        if not self.listing_available:
-            self._known.clear()  # what was identified without the list lacks the base's name
+        before = self._base, self._base_names
+        self._choose_base(models)
+        if not self.listing_available or before != (self._base, self._base_names):
+            self._known.clear()  # what was identified until now has another base
+            self._labels = dict.fromkeys(self._labels)
         self.listing_available = True
-        bases = [model.name for model in models if not model.parent]
-        if bases and self._base not in bases:
-            self._base = self._registry.base if self._registry.base in bases else bases[0]
         self._listed = frozenset(model.name for model in models)
-        new = []
-        for model in models:
-            self._last_listed[model.name] = now
-            if model.name not in self._known:
-                identity = self._add(model.name, is_base=not model.parent)
-                if identity:
-                    new.append(identity)
-        return new
+        changed: dict[str, Identity] = {}
+        for name in sorted(self._listed, key=lambda name: (name not in self._base_names, name)):
+            known = self._known.get(name)
+            now = self._add(name, self._combination(name))
+            if now.combination is not None and now != known:
+                changed[now.label] = now
+        return list(changed.values())
 
-    def identify(self, answered: str, requested: str, now: float) -> Identity:
-        """The combination behind a response.
-
-        answered: the response's `model`; requested: the request's, used only when the response names none and the server
-        lists it (or to recognise the base, which a request may leave unnamed).
-        """
-        name = answered or (requested if requested in self._listed else "") or self._base
+    def identify(self, answered: str, requested: str) -> Identity:
+        """The combination behind a response: by its own `model`, else by the request's, else the base."""
+        name = answered or requested or self._base
         known = self._known.get(name)
         if known:
             return known
-        if self.listing_available or not answered:
-            return Identity(UNLISTED, None)
-        identity = self._add(name, is_base=name == self._registry.base)
-        if identity is None:
-            return Identity(OTHER, None)
-        self._last_listed[name] = now
-        return identity
+        if self.listing_available:
+            return _OTHER if name in self._listed else _UNLISTED
+        return self._add(name, self._combination(name)) if answered else _UNLISTED
+
+    def same(self, requested: str, answered: str) -> bool:
+        """True when both names stand for the same combination, as the several names of one base model do."""
+        requested = requested or self._base
+        if requested == answered or not answered or not requested:
+            return True
+        one = self._known.get(requested)
+        return one is not None and one == self._known.get(answered)
 
     def identities(self) -> list[Identity]:
         """All combinations with a label of their own, the base first, then by name."""
-        found = {one.label: one for one in self._known.values() if one.combination}
+        found = {one.label: one for one in self._known.values()}
         return sorted(found.values(), key=lambda one: (not one.is_base, one.label))
 
+    def find(self, label: str) -> Combination | None:
+        """The combination that has this label."""
+        return self._labels.get(label)
+
+    def remember(self, labels: Iterable[str]) -> None:
+        """Labels that came with a snapshot: they go like those of unloaded combinations, unless the server lists them."""
+        for label in labels:
+            if label not in (OTHER, UNLISTED) and len(self._labels) < self._cap:
+                self._labels.setdefault(label, None)
+
     def expire(self, now: float) -> list[str]:
-        """Forget what has not been listed for the grace time; the labels that are gone."""
+        """Forget what has not been listed for the grace time; the labels that are gone.
+
+        now: seconds of a clock that is never set back. Nothing expires before the server's list has been read.
+        """
         if not self.listing_available:
             return []
-        gone = [
-            name for name, last in self._last_listed.items() if name not in self._listed and now - last > self._grace_s
-        ]
-        labels = []
-        for name in gone:
-            del self._last_listed[name]
-            identity = self._known.pop(name, None)
-            if identity and identity.combination and not any(o.label == identity.label for o in self._known.values()):
-                labels.append(identity.label)
-        return labels
+        listed = {one.label for name, one in self._known.items() if name in self._listed}
+        for label in self._labels:
+            if label in listed or label not in self._last_listed:
+                self._last_listed[label] = now
+        gone = [label for label, last in self._last_listed.items() if now - last > self._grace_s]
+        for label in gone:
+            del self._labels[label], self._last_listed[label]
+        for name in [name for name, one in self._known.items() if one.label in gone]:
+            del self._known[name]
+        return gone
 
-    def _add(self, name: str, *, is_base: bool) -> Identity | None:
-        """Give a name its identity; None when it is beyond the cap."""
-        if is_base:
-            combination = Combination(self._base or name, self._base or name, base_digest=self._registry.base_digest)
-        else:
-            combination = self._registry.combination(name, self._base)
-        taken = {one.label: one.combination for one in self._known.values() if one.combination}
-        label = combination.name
-        if label in (OTHER, UNLISTED) or (label in taken and taken[label] != combination):
-            label = f"{combination.name}#{combination.id}"
-        if label not in taken and len(taken) >= self._cap:
-            if name in self._listed:  # only the server's list may make this table grow
-                self._known[name] = Identity(OTHER, None)
-            return None
-        identity = Identity(label, combination)
-        self._known[name] = identity
+    def _choose_base(self, models: Sequence[ServedModel]) -> None:
+        """The base is a model without parent that the registry does not declare to be more than a base model."""
+        free = [one for one in models if not one.parent and one.name and not self._registry.declares(one.name)]
+        if not free:
+            return
+        names = [one.name for one in free]
+        if self._base not in names:
+            self._base = self._registry.base if self._registry.base in names else names[0]
+        root = next(one.root for one in free if one.name == self._base)
+        self._base_names = frozenset(one.name for one in free if one.root == root)
+
+    def _combination(self, name: str) -> Combination:
+        if name in self._base_names:
+            return Combination(self._base, self._base, base_digest=self._registry.base_digest)
+        return self._registry.combination(name, self._base)
+
+    def _add(self, name: str, combination: Combination) -> Identity:
+        """Give a name its identity; `other` when there is no label for it."""
+        known = self._known.get(name)
+        if known and known.combination == combination:
+            return known
+        if not 0 < len(name) <= MAX_NAME or not name.isprintable():
+            return _OTHER
+        label = self._label(combination)
+        holder = self._labels.get(label)
+        if holder is not None and holder.id != combination.id:
+            return _OTHER
+        if label not in self._labels and len(self._labels) >= self._cap:
+            return _OTHER
+        combination = holder or combination  # a second name of a combination shares what the first one has
+        self._labels[label] = combination
+        identity = self._known[name] = Identity(label, combination)
         return identity
+
+    def _label(self, combination: Combination) -> str:
+        """The combination's name, with its id where the name alone would not be clear; never depends on what came first."""
+        name = combination.name
+        reserved = name in (OTHER, UNLISTED) or (combination.parts and name in self._base_names)
+        if reserved or self._registry.is_ambiguous(combination):
+            return f"{name}#{combination.id}"
+        return name

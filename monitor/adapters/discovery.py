@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,13 +16,15 @@ import aiohttp
 import msgspec
 
 from monitor.adapters.catalog import ServedModel
+from monitor.telemetry.metrics import DiscoveryMetrics
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 5.0
 MIN_PAUSE_S: Final = 1.0
 """Seconds between two looks at least, however often a look is asked for."""
-MAX_BODY_BYTES: Final = 4 * 1024 * 1024
+MAX_BODY_BYTES: Final = 8 * 1024 * 1024
+"""Longest list of models that is read: vLLM writes about 500 bytes per model, so over ten thousand of them."""
 
 
 class _Card(msgspec.Struct):
@@ -37,59 +41,93 @@ class DiscoveryError(Exception):
     """The server's list of models could not be read; the message says why in a few words."""
 
 
-def session_for(upstream: str, api_key_file: Path | None, ca_file: Path | None) -> aiohttp.ClientSession:
-    """A client for the monitor's own calls to the server. Raises OSError when the key file cannot be read."""
-    headers = {"User-Agent": "alignment-monitor"}
-    if api_key_file:
-        headers["Authorization"] = f"Bearer {api_key_file.read_text(encoding='utf-8').strip()}"
+@dataclass(frozen=True, slots=True)
+class ModelsClient:
+    """Asks the server for its models."""
+
+    session: aiohttp.ClientSession
+    api_key_file: Path | None = None
+
+    async def fetch(self) -> list[ServedModel]:
+        """One look at /v1/models. Raises DiscoveryError."""
+        headers = {"Authorization": f"Bearer {read_api_key(self.api_key_file)}"} if self.api_key_file else {}
+        try:
+            async with self.session.get("/v1/models", headers=headers, allow_redirects=False) as response:
+                if response.status == 401:
+                    raise DiscoveryError("401: the server wants an API key (adapters.api_key_file)")
+                if response.status != 200:
+                    raise DiscoveryError(f"status {response.status}")
+                body = await _read_bounded(response.content)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise DiscoveryError(str(error) or type(error).__name__) from error
+        try:
+            cards = msgspec.json.decode(body, type=_Cards)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise DiscoveryError(f"unreadable answer: {error}") from error
+        return [ServedModel(card.id, card.parent or "", card.root or "") for card in cards.data]
+
+
+def read_api_key(file: Path) -> str:
+    """The key in this file, read anew for every look because mounted secrets are replaced. Raises DiscoveryError."""
+    try:
+        key = file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise DiscoveryError(f"adapters.api_key_file: cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise DiscoveryError(f"adapters.api_key_file: {file} is not one line of ASCII text") from None
+    if not key or not key.isprintable():
+        raise DiscoveryError(f"adapters.api_key_file: {file} is not one line of ASCII text")
+    return key
+
+
+def client_for(upstream: str, api_key_file: Path | None, ca_file: Path | None) -> ModelsClient:
+    """A client for the monitor's own calls to the server. Raises OSError when `ca_file` cannot be used."""
     parts = urlsplit(upstream)
     connector: aiohttp.BaseConnector
     if parts.scheme == "unix":
         connector = aiohttp.UnixConnector(path=parts.path)
     elif ca_file:
-        import ssl
-
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(ca_file)))
     else:
         connector = aiohttp.TCPConnector()
-    base_url = "http://localhost" if parts.scheme == "unix" else upstream
-    return aiohttp.ClientSession(
-        base_url, connector=connector, headers=headers, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
+    session = aiohttp.ClientSession(
+        "http://localhost" if parts.scheme == "unix" else upstream,
+        connector=connector,
+        headers={"User-Agent": "alignment-monitor"},
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
     )
+    return ModelsClient(session, api_key_file)
 
 
-async def fetch_models(session: aiohttp.ClientSession) -> list[ServedModel]:
-    """One look at /v1/models. Raises DiscoveryError."""
-    try:
-        async with session.get("/v1/models", allow_redirects=False) as response:
-            body = await response.content.read(MAX_BODY_BYTES)
-            if response.status == 401:
-                raise DiscoveryError("401: the server wants an API key (adapters.api_key_file)")
-            if response.status != 200:
-                raise DiscoveryError(f"status {response.status}")
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise DiscoveryError(str(error) or type(error).__name__) from error
-    try:
-        cards = msgspec.json.decode(body, type=_Cards)
-    except msgspec.DecodeError as error:
-        raise DiscoveryError(f"unreadable answer: {error}") from error
-    return [ServedModel(card.id, card.parent or "", card.root or "") for card in cards.data]
+async def _read_bounded(content: aiohttp.StreamReader) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in content.iter_any():
+        size += len(piece)
+        if size > MAX_BODY_BYTES:
+            raise DiscoveryError(f"the list of models is longer than {MAX_BODY_BYTES} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 class Discovery:
     """Keeps looking, and looks sooner when asked to."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, interval_s: float, on_models: Callable[[Sequence[ServedModel]], None]
+        self,
+        client: ModelsClient,
+        interval_s: float,
+        on_models: Callable[[Sequence[ServedModel]], None],
+        metrics: DiscoveryMetrics,
     ) -> None:
-        self._session = session
+        self._client = client
         self._interval_s = interval_s
         self._on_models = on_models
+        self._metrics = metrics
         self._wanted = asyncio.Event()
         self.up = False
         """The last look succeeded."""
-        self.last_success = 0.0
-        """Unix seconds."""
         self._last_problem = ""
 
     def look_soon(self) -> None:
@@ -97,9 +135,8 @@ class Discovery:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Look for ever, first after one interval."""
         while True:
-            await self.look()
             await asyncio.sleep(min(MIN_PAUSE_S, self._interval_s))
             try:
                 async with asyncio.timeout(max(0.0, self._interval_s - MIN_PAUSE_S)):
@@ -107,13 +144,15 @@ class Discovery:
             except TimeoutError:
                 pass
             self._wanted.clear()
+            await self.look()
 
     async def look(self) -> None:
         """One look; what changed in its success is logged once."""
         try:
-            models = await fetch_models(self._session)
+            models = await self._client.fetch()
         except DiscoveryError as error:
             self.up = False
+            self._metrics.up.set(0)
             if str(error) != self._last_problem:
                 self._last_problem = str(error)
                 log.warning("cannot read the server's list of models: %s", error)
@@ -122,5 +161,6 @@ class Discovery:
             log.info("the server lists %d models", len(models))
         self.up = True
         self._last_problem = ""
-        self.last_success = time.time()
+        self._metrics.up.set(1)
+        self._metrics.last_success.set(time.time())
         self._on_models(models)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -11,7 +13,7 @@ from monitor.records import Combination, Part
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DeclaredPart(_Entry):
@@ -36,6 +38,17 @@ class DeclaredCombination(_Entry):
             raise ValueError(f"an adapter stands twice among the parts of {self.served_name!r}: give it one scale")
         return self
 
+    def combination(self, base: str, base_digest: str) -> Combination:
+        """The combination that is declared."""
+        return Combination(
+            served_name=self.served_name,
+            base=base,
+            parts=tuple(Part(part.adapter, part.scale, part.digest) for part in self.parts),
+            merge=self.merge if len(self.parts) > 1 else "",
+            base_digest=base_digest,
+            declared=True,
+        )
+
 
 class Registry(_Entry):
     """The registry file."""
@@ -54,19 +67,32 @@ class Registry(_Entry):
             seen.add(one.served_name)
         return self
 
+    def declares(self, served_name: str) -> bool:
+        """True when the file says what this served name is made of."""
+        return served_name in self._by_served_name
+
     def combination(self, served_name: str, base: str) -> Combination:
         """What this served name stands for: as declared, else one adapter of unknown composition."""
-        for one in self.combinations:
-            if one.served_name == served_name:
-                return Combination(
-                    served_name=served_name,
-                    base=base,
-                    parts=tuple(Part(part.adapter, part.scale, part.digest) for part in one.parts),
-                    merge=one.merge if len(one.parts) > 1 else "",
-                    base_digest=self.base_digest,
-                    declared=True,
-                )
-        return Combination(served_name, base, (Part(served_name),), base_digest=self.base_digest)
+        declared = self._by_served_name.get(served_name)
+        if declared is None:
+            return Combination(served_name, base, (Part(served_name),), base_digest=self.base_digest)
+        return replace(declared, base=base)
+
+    def is_ambiguous(self, combination: Combination) -> bool:
+        """True when a declared combination other than this one has the same readable name."""
+        return bool(self._compositions.get(combination.name, set()) - {(combination.parts, combination.merge)})
+
+    @cached_property
+    def _by_served_name(self) -> dict[str, Combination]:
+        return {one.served_name: one.combination(self.base, self.base_digest) for one in self.combinations}
+
+    @cached_property
+    def _compositions(self) -> dict[str, set[tuple[tuple[Part, ...], str]]]:
+        """Readable name -> what declared combinations of that name are made of."""
+        found: dict[str, set[tuple[tuple[Part, ...], str]]] = {}
+        for one in self._by_served_name.values():
+            found.setdefault(one.name, set()).add((one.parts, one.merge))
+        return found
 
 
 def load_registry(file: Path | None) -> Registry:

@@ -8,29 +8,38 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=604_800)]
+"""A duration: above zero, at most a week (more is a slip of the unit, and event loops have an end too)."""
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
 def _address(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
+    host, _, port = value.rpartition(":")
+    named = re.fullmatch(r"\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+", host)
+    if not named or not _is_port(port):
         raise ValueError(f"{value!r} is not HOST:PORT (IPv6 as [::1]:8001, all interfaces as 0.0.0.0:8001)")
     return value
 
 
 def _upstream(value: str) -> str:
-    if re.fullmatch(r"unix:/[^?#]+", value):
+    if re.fullmatch(r"unix:/[^?#\s]+", value):
         return value
-    if re.fullmatch(r"https?://(\[[0-9a-fA-F:.]+\]|[^/:?#\[\]@]+)(:\d{1,5})?/?", value):
+    web = re.fullmatch(r"https?://(?:\[[0-9a-fA-F:.]+\]|[^/:?#\[\]@\s]+)(?::(\d{1,5}))?/?", value)
+    if web and (web[1] is None or _is_port(web[1])):
         return value.rstrip("/")
+    shown = "what stands there" if "@" in value else repr(value)  # it may hold a password
     raise ValueError(
-        f"{value!r} is not http://HOST:PORT, https://HOST:PORT or unix:/path/to/socket (without a path behind)"
+        f"{shown} is not http://HOST:PORT, https://HOST:PORT or unix:/path/to/socket (without a path behind)"
     )
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= 65535
 
 
 def _pattern(value: str) -> str:
@@ -49,7 +58,7 @@ Pattern = Annotated[str, AfterValidator(_pattern)]
 class Section(BaseModel):
     """Base of all sections: strict, frozen, documented by the docstrings of its fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class ProxySection(Section):
@@ -64,15 +73,15 @@ class ProxySection(Section):
     pool_idle_s: Annotated[float, Field(gt=0, lt=5)] = 4.0
     """Seconds after which an idle upstream connection is closed; below vLLM's own 5 s, so that none is reused
     while the server closes it."""
-    connect_timeout_s: PositiveFloat = 5.0
+    connect_timeout_s: Seconds = 5.0
     """Seconds to connect to the upstream; 504 after that."""
-    first_byte_timeout_s: PositiveFloat = 600.0
+    first_byte_timeout_s: Seconds = 600.0
     """Seconds to wait for the first byte of a response; 504 after that."""
-    stream_idle_timeout_s: PositiveFloat = 300.0
+    stream_idle_timeout_s: Seconds = 300.0
     """Seconds without a byte inside a response after which it counts as broken off."""
-    client_idle_timeout_s: PositiveFloat = 75.0
+    client_idle_timeout_s: Seconds = 75.0
     """Seconds after which a client connection without a request is closed, and within which a request's head must be complete."""
-    drain_grace_s: PositiveFloat = 25.0
+    drain_grace_s: Seconds = 25.0
     """Seconds that running responses get to end after SIGTERM; keep it below Kubernetes' terminationGracePeriodSeconds (30)."""
     upstream_ca_file: Path | None = None
     """PEM file of the authorities that may sign an https upstream's certificate; the system's when not set."""
@@ -114,13 +123,13 @@ class AdaptersSection(Section):
 
     registry_file: Path | None = None
     """YAML or JSON file that declares which served names are combinations of which adapters."""
-    poll_interval_s: PositiveFloat = 10.0
+    poll_interval_s: Seconds = 10.0
     """Seconds between two looks at the server's /v1/models."""
     api_key_file: Path | None = None
     """File with the API key for the monitor's own calls to the server; clients' keys are never used for them."""
     max_combinations: Annotated[int, Field(ge=2, le=5000)] = 200
     """Combinations with metrics of their own; what comes beyond counts as `other`."""
-    unload_grace_s: PositiveFloat = 600.0
+    unload_grace_s: Seconds = 600.0
     """Seconds for which an unloaded combination keeps its metrics."""
 
 
@@ -182,6 +191,8 @@ class OutputsSection(Section):
 
     findings_file: Path | None = None
     """File to which findings are appended as JSON lines (numbers and names only, no text)."""
+    findings_file_bytes: PositiveInt = 64 * 1024 * 1024
+    """Size beyond which the file is renamed to `<name>.1`, over the one before, and begun anew."""
 
 
 class AdminSection(Section):
@@ -212,3 +223,14 @@ class Config(Section):
     outputs: OutputsSection = Field(default_factory=OutputsSection)
     admin: AdminSection = Field(default_factory=AdminSection)
     telemetry: TelemetrySection = Field(default_factory=TelemetrySection)
+
+    @model_validator(mode="after")
+    def _addresses_differ(self) -> Config:
+        listen, admin = self.proxy.listen, self.admin.listen
+        if listen == admin and not listen.endswith(":0"):
+            raise ValueError(f"proxy.listen and admin.listen are the same address, {listen}: give each its own port")
+        if urlsplit(self.proxy.upstream).netloc == listen:
+            raise ValueError(
+                f"proxy.upstream and proxy.listen are the same address, {listen}: it would forward to itself"
+            )
+        return self

@@ -25,8 +25,8 @@ TAPPED: Final = frozenset({"chat_completions", "completions"})
 def endpoint_of(method: str, target: str) -> str:
     """Name of the endpoint that a request reaches.
 
-    The server decodes percent-escapes and takes absolute-form targets, so both are resolved here: otherwise a client could
-    generate text past the monitor by writing the path in another way.
+    The server decodes percent-escapes, takes absolute-form targets and may strip a prefix (--root-path), so all three are
+    resolved here: otherwise a client could generate text past the monitor by writing the path in another way.
     """
     if method != "POST":
         return OTHER
@@ -36,4 +36,5 @@ def endpoint_of(method: str, target: str) -> str:
     path = target.partition("?")[0].partition("#")[0]
     if not path.startswith("/"):
         path = "/" + path.partition("://")[2].partition("/")[2]
-    return _TEXT.get(unquote(path).rstrip("/"), OTHER)
+    path = unquote(path).rstrip("/")
+    return next((name for ending, name in _TEXT.items() if path.endswith(ending)), OTHER)

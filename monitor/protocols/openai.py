@@ -6,34 +6,31 @@ fields (logprobs above all, which can be far longer than the text) cost nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
 from monitor.protocols.body import DecodeError, plain_body
+from monitor.protocols.openai_request import (
+    MODEL_IN_CUT_JSON,
+    CompletionRequest,
+    prompts_of,
+    read_request,
+    requested_model,
+)
 from monitor.protocols.sse import event_data
 from monitor.records import Choice, Dialogue, Exchange, Prompt
 
+MAX_CHOICES: Final = 512
+"""Answers of one response that are judged; a list of very many prompts must not hold up everybody else's."""
+MAX_TOKENS: Final = 2**40
+"""What a server counts beyond this is no count."""
+
 _DONE: Final = b"[DONE]"
-
-
-class _ContentPart(msgspec.Struct):
-    type: str = ""
-    text: str | None = None
-
-
-class _Message(msgspec.Struct):
-    role: str = ""
-    content: str | list[_ContentPart] | None = None
-
-
-class _Request(msgspec.Struct):
-    model: str | None = None
-    messages: list[_Message] = []
-    prompt: str | list[str | int | list[int]] | None = None
-    tools: list[msgspec.Raw] | None = None
-    n: int | None = None
+_NONE: Final = (b"", b"null")
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _Delta(msgspec.Struct):
@@ -41,7 +38,7 @@ class _Delta(msgspec.Struct):
     reasoning: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
-    tool_calls: list[msgspec.Raw] | None = None
+    tool_calls: msgspec.Raw = msgspec.Raw()
 
 
 class _Choice(msgspec.Struct):
@@ -62,23 +59,18 @@ class _Response(msgspec.Struct):
 
     id: str | None = None
     model: str | None = None
-    choices: list[_Choice] = []
+    choices: list[_Choice] | None = None
     usage: _Usage | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw()
 
 
 class _Error(msgspec.Struct):
     type: str | None = None
 
 
-_requests = msgspec.json.Decoder(_Request)
 _response = msgspec.json.Decoder(_Response)
 _events = msgspec.json.Decoder(list[_Response])
 _error = msgspec.json.Decoder(_Error)
-
-_MEDIA: Final = frozenset(
-    {"image_url", "input_image", "image", "audio_url", "input_audio", "audio", "video_url", "file"}
-)
 
 
 @dataclass(slots=True)
@@ -102,9 +94,37 @@ class _Growing:
             thought = delta.reasoning or delta.reasoning_content
             if thought:
                 self.reasoning.append(thought)
-            self.tool_call = self.tool_call or bool(delta.tool_calls)
+            if not self.tool_call:
+                self.tool_call = bytes(delta.tool_calls) not in (*_NONE, b"[]")
         if piece.finish_reason:
             self.finish_reason = piece.finish_reason
+
+
+@dataclass(slots=True)
+class _Answer:
+    """A whole response while its events come in."""
+
+    growing: dict[int, _Growing] = field(default_factory=dict)
+    model: str = ""
+    identity: str = ""
+    error: str = ""
+    usage: _Usage | None = None
+    damaged: bool = False
+
+    def add(self, event: _Response) -> None:
+        self.model = self.model or event.model or ""
+        self.identity = self.identity or event.id or ""
+        self.usage = event.usage or self.usage
+        if bytes(event.error) not in _NONE:
+            self.error = _error_type(event.error)
+        for piece in event.choices or ():
+            one = self.growing.get(piece.index)
+            if one is None:
+                if piece.index < 0 or len(self.growing) >= MAX_CHOICES:
+                    self.damaged = self.damaged or piece.index < 0
+                    continue
+                one = self.growing[piece.index] = _Growing()
+            one.add(piece)
 
 
 def decode_openai(exchange: Exchange) -> Dialogue:
@@ -112,127 +132,94 @@ def decode_openai(exchange: Exchange) -> Dialogue:
 
     Raises DecodeError when nothing useful can be read from it.
     """
-    request = _read_request(exchange)
-    prompts = _prompts(request)
-    stream = exchange.response_type == "text/event-stream"
+    request = read_request(exchange)
     body = plain_body(exchange.response, exchange.response_encoding)
-    events, damaged = _read_stream(body) if stream else ([_read_response(exchange, body)], False)
-    growing: dict[int, _Growing] = {}
-    model = error = identity = ""
-    usage: _Usage | None = None
-    for event in events:
-        model = model or event.model or ""
-        identity = identity or event.id or ""
-        usage = event.usage or usage
-        if event.error is not None:
-            error = _error_type(event.error)
-        for piece in event.choices:
-            growing.setdefault(piece.index, _Growing()).add(piece)
-    if not events and not exchange.response_truncated:
-        raise DecodeError("malformed_response")
-    per_prompt = max(1, request.n or 1) if request else 1
+    stream = exchange.response_type == "text/event-stream"
+    answer = _read_stream(exchange, body) if stream else _read_whole(exchange, body)
+    requested = requested_model(exchange, request)
+    if requested is None:  # it was asked for in the part of the request that was not copied
+        if not answer.model:
+            raise DecodeError("no_model")
+        requested = answer.model
+    prompts = prompts_of(request)
     return Dialogue(
         prompts=prompts,
-        choices=tuple(
+        choices=_choices(answer, request, prompts),
+        model_requested=requested,
+        model_answered=answer.model,
+        stream=stream,
+        prompt_tokens=_count(answer.usage.prompt_tokens) if answer.usage else None,
+        completion_tokens=_count(answer.usage.completion_tokens) if answer.usage else None,
+        error=answer.error,
+        damaged=answer.damaged,
+        response_id=answer.identity[:256],
+    )
+
+
+def _read_whole(exchange: Exchange, body: bytes) -> _Answer:
+    answer = _Answer()
+    if exchange.response_truncated:  # JSON cut in the middle cannot be parsed; the answer counts as truncated
+        found = MODEL_IN_CUT_JSON.search(body.partition(b'"choices"')[0])
+        answer.model = found.group(1).decode("utf-8", "replace") if found else ""
+        answer.growing[0] = _Growing()
+        return answer
+    try:
+        answer.add(_response.decode(body))
+    except _UNREADABLE as error:
+        raise DecodeError("malformed_response") from error
+    return answer
+
+
+def _read_stream(exchange: Exchange, body: bytes) -> _Answer:
+    """All events, decoded in one call; when that fails, one by one, leaving out what cannot be read."""
+    answer = _Answer()
+    data = [piece for piece in event_data(body) if piece != _DONE]
+    events: Sequence[_Response]
+    try:
+        events = _events.decode(b"[" + b",".join(data) + b"]")
+    except _UNREADABLE:
+        answer.damaged = True
+        events = [event for event in map(_read_event, data) if event is not None]
+    if not events and not exchange.response_truncated:
+        raise DecodeError("malformed_response")
+    for event in events:
+        answer.add(event)
+    return answer
+
+
+def _read_event(data: bytes) -> _Response | None:
+    try:
+        return _response.decode(data)
+    except _UNREADABLE:
+        return None
+
+
+def _choices(answer: _Answer, request: CompletionRequest | None, prompts: tuple[Prompt, ...]) -> tuple[Choice, ...]:
+    per_prompt = request.answers_per_prompt if request else 1
+    echo = bool(request and request.echo)
+    choices = []
+    for index, one in sorted(answer.growing.items()):
+        prompt = min(index // per_prompt, len(prompts) - 1)
+        text = "".join(one.text)
+        choices.append(
             Choice(
                 index=index,
-                prompt=min(index // per_prompt, len(prompts) - 1),
-                text="".join(one.text),
+                prompt=prompt,
+                text=text.removeprefix(prompts[prompt].text) if echo else text,
                 reasoning="".join(one.reasoning),
                 finish_reason=one.finish_reason,
                 tool_call=one.tool_call,
             )
-            for index, one in sorted(growing.items())
-        ),
-        model_requested=(request.model or "") if request else "",
-        model_answered=model,
-        stream=stream,
-        prompt_tokens=usage.prompt_tokens if usage else None,
-        completion_tokens=usage.completion_tokens if usage else None,
-        error=error,
-        damaged=damaged,
-        response_id=identity,
-    )
+        )
+    return tuple(choices)
 
 
-def _read_request(exchange: Exchange) -> _Request | None:
-    """None when the copy of the request is cut: then the answer is judged without its prompt."""
-    if exchange.request_truncated:
-        return None
-    try:
-        return _requests.decode(plain_body(exchange.request, exchange.request_encoding))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DecodeError("malformed_request") from error
-
-
-def _read_response(exchange: Exchange, body: bytes) -> _Response:
-    if exchange.response_truncated:
-        return _Response(choices=[_Choice()])  # JSON cut in the middle cannot be read; the answer counts as truncated
-    try:
-        return _response.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DecodeError("malformed_response") from error
-
-
-def _read_stream(body: bytes) -> tuple[list[_Response], bool]:
-    """All events, decoded in one call; when that fails, one by one, leaving out what cannot be read."""
-    data = [piece for piece in event_data(body) if piece != _DONE]
-    try:
-        return _events.decode(b"[" + b",".join(data) + b"]"), False
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        events = []
-        for piece in data:
-            try:
-                events.append(_response.decode(piece))
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue
-        return events, True
+def _count(tokens: int | None) -> int | None:
+    return tokens if tokens is not None and 0 <= tokens <= MAX_TOKENS else None
 
 
 def _error_type(raw: msgspec.Raw) -> str:
     try:
-        return _error.decode(raw).type or "error"
-    except msgspec.DecodeError:
+        return (_error.decode(raw).type or "error")[:64]
+    except _UNREADABLE:
         return "error"
-
-
-def _prompts(request: _Request | None) -> tuple[Prompt, ...]:
-    if request is None:
-        return (Prompt(text=""),)
-    if request.messages:
-        return (_chat_prompt(request),)
-    if isinstance(request.prompt, str):
-        return (Prompt(text=request.prompt),)
-    listed = request.prompt or []
-    texts = tuple(Prompt(text=one if isinstance(one, str) else "") for one in listed if not isinstance(one, int))
-    return texts or (Prompt(text=""),)  # a list of integers is one prompt of token ids
-
-
-def _chat_prompt(request: _Request) -> Prompt:
-    last_user = ""
-    system: list[str] = []
-    media = False
-    for message in request.messages:
-        text, has_media = _content(message.content)
-        media = media or has_media
-        if message.role in ("system", "developer"):
-            system.append(text)
-        elif message.role == "user":
-            last_user = text
-    return Prompt(
-        text=last_user,
-        system="\n".join(system),
-        turns=len(request.messages),
-        has_tools=bool(request.tools),
-        has_media=media,
-    )
-
-
-def _content(content: str | list[_ContentPart] | None) -> tuple[str, bool]:
-    """Text of a message's content, and whether it has parts that are not text."""
-    if content is None:
-        return "", False
-    if isinstance(content, str):
-        return content, False
-    text = "\n".join(part.text for part in content if part.text is not None)
-    return text, any(part.type in _MEDIA for part in content)

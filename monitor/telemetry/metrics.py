@@ -6,51 +6,66 @@ Labels named `combination` come from the catalog alone, which caps them; `forget
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from monitor.records import Combination, Condition, DriftState, Outcome, Stratum
 from monitor.telemetry.buckets import DURATION_BOUNDS, FIRST_BYTE_BOUNDS
+from monitor.telemetry.series import Series
 
-Metric = TypeVar("Metric", bound=MetricWrapperBase)
+M = TypeVar("M", bound=MetricWrapperBase)
+
+
+class _Forgetful(Protocol):
+    def forget(self, first: str) -> None: ...
 
 
 class _PerCombination:
     """Metrics with a `combination` label, which can be forgotten together."""
 
     def __init__(self) -> None:
-        self._labelled: list[MetricWrapperBase] = []
+        self._kept: list[_Forgetful] = []
 
-    def _keep(self, metric: Metric) -> Metric:
-        self._labelled.append(metric)
-        return metric
+    def _keep(self, metric: M) -> Series[M]:
+        series = Series(metric)
+        self._kept.append(series)
+        return series
 
     def forget(self, combination: str) -> None:
         """Drop every series of a combination that is gone."""
-        for metric in self._labelled:
-            metric.remove_by_labels({"combination": combination})
+        for series in self._kept:
+            series.forget(combination)
 
 
 class CoverageMetrics:
     """What became of the sampled exchanges: sampled = scored + unscored + dropped, up to those under way."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.parsed = Counter(
-            "alignment_exchanges_parsed", "Sampled exchanges that could be decoded.", ["endpoint"], registry=registry
+        self.parsed = Series(
+            Counter(
+                "alignment_exchanges_parsed",
+                "Sampled exchanges that could be decoded.",
+                ["endpoint"],
+                registry=registry,
+            )
         )
-        self.scored = Counter(
-            "alignment_exchanges_scored",
-            "Sampled exchanges that were given a verdict.",
-            ["endpoint"],
-            registry=registry,
+        self.scored = Series(
+            Counter(
+                "alignment_exchanges_scored",
+                "Sampled exchanges that were given a verdict.",
+                ["endpoint"],
+                registry=registry,
+            )
         )
-        self.unscored = Counter(
-            "alignment_exchanges_unscored",
-            "Sampled exchanges without a verdict, and why.",
-            ["endpoint", "reason"],
-            registry=registry,
+        self.unscored = Series(
+            Counter(
+                "alignment_exchanges_unscored",
+                "Sampled exchanges without a verdict, and why.",
+                ["endpoint", "reason"],
+                registry=registry,
+            )
         )
         self.mismatch = Counter(
             "alignment_model_mismatch", "Responses whose model is not the one that was requested.", registry=registry
@@ -139,8 +154,8 @@ class VerdictMetrics(_PerCombination):
 
     def introduce(self, label: str, combination: Combination) -> None:
         """Create a combination's series, at zero."""
-        self.info.remove_by_labels({"combination": label})
-        self.info.labels(
+        self.info.forget(label)
+        self.info(
             label,
             combination.id,
             combination.served_name,
@@ -151,10 +166,10 @@ class VerdictMetrics(_PerCombination):
         ).set(1)
         for stratum in Stratum:
             for outcome in Outcome:
-                self.responses.labels(label, stratum.value, outcome.value)
-                self.weighted.labels(label, stratum.value, outcome.value)
+                self.responses(label, stratum.value, outcome.value)
+                self.weighted(label, stratum.value, outcome.value)
         for where in ("prompt", "response"):
-            self.hidden.labels(label, where)
+            self.hidden(label, where)
 
 
 class DriftMetrics(_PerCombination):
@@ -188,9 +203,11 @@ class DriftMetrics(_PerCombination):
         self.findings = self._keep(
             Counter("alignment_findings", "Drifts that began.", ["combination", "signal"], registry=registry)
         )
+        self._shown: dict[tuple[str, str], Condition] = {}
 
     def show(self, state: DriftState) -> None:
         """Export one state."""
+        key = (state.combination, state.signal)
         values = {
             "samples": state.samples,
             "bad": state.bad,
@@ -204,12 +221,31 @@ class DriftMetrics(_PerCombination):
         }
         for name, value in values.items():
             if math.isnan(value):
-                self._gauges[name].remove_by_labels({"combination": state.combination, "signal": state.signal})
+                self._gauges[name].drop(*key)
             else:
-                self._gauges[name].labels(state.combination, state.signal).set(value)
-        for condition in Condition:
-            present = condition is state.condition
-            self._condition.labels(state.combination, state.signal, condition.value).set(1 if present else 0)
+                self._gauges[name](*key).set(value)
+        if self._shown.get(key) is not state.condition:
+            self._shown[key] = state.condition
+            self.findings(*key)
+            for condition in Condition:
+                self._condition(*key, condition.value).set(1 if condition is state.condition else 0)
+
+    def forget(self, combination: str) -> None:
+        """Drop every series of a combination that is gone."""
+        super().forget(combination)
+        for key in [key for key in self._shown if key[0] == combination]:
+            del self._shown[key]
+
+
+class OutputMetrics:
+    """What became of the findings beside the metrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.unwritten = Counter(
+            "alignment_findings_unwritten",
+            "Findings that could not be written to the findings file.",
+            registry=registry,
+        )
 
 
 class DiscoveryMetrics:
@@ -234,6 +270,7 @@ class Metrics:
         self.verdicts = VerdictMetrics(registry)
         self.drift = DriftMetrics(registry)
         self.discovery = DiscoveryMetrics(registry)
+        self.outputs = OutputMetrics(registry)
         Gauge("alignment_build_info", "The monitor's version; always 1.", ["version"], registry=registry).labels(
             version
         ).set(1)

@@ -46,7 +46,9 @@ class WorkerMetrics(Collector):
         registry.register(self)
 
     def take(self, report: WorkerReport) -> None:
-        """A worker's counts; a new epoch means that it was started again."""
+        """A worker's counts; a new epoch means that it was started again. Raises ValueError for one of another version."""
+        if len(report.latency_buckets) != len(self._past_buckets):
+            raise ValueError(f"worker {report.worker} counts latency in {len(report.latency_buckets)} buckets")
         before = self._current.get(report.worker)
         if before and before.epoch != report.epoch:
             for name in _COUNTED:
