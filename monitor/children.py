@@ -18,6 +18,9 @@ from monitor.telemetry.logs import set_up_logging
 ANALYSIS_NICE: Final = 19
 """The lowest priority: what it costs is the age of samples, and when the machine is full, samples."""
 
+MAX_FILES: Final = 65536
+"""File descriptors that a worker asks for, if the hard limit allows it."""
+
 
 def add_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
     """Descriptors that the supervisor hands over."""
@@ -56,9 +59,18 @@ def yield_to_replies() -> None:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
+def raise_file_limit() -> None:
+    """Two descriptors go into every exchange, and the soft limit is often 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 async def _worker(config: Config, args: argparse.Namespace) -> None:
     from monitor.proxy import run_worker
 
+    raise_file_limit()
     listener = socket.socket(fileno=args.listener_fd)
     channel = socket.socket(fileno=args.channel_fd)
     await run_worker(config, args.index, listener, channel, watch_life(args.life_fd))

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -26,11 +27,15 @@ from monitor.telemetry.counts import SupervisorReport
 log = logging.getLogger(__name__)
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+BACKLOG: Final = 2048
+"""Connections that wait for a worker."""
 LOOK_S: Final = 1.0
 """Longest time between two looks at the children."""
 QUICK_S: Final = 5.0
 """A child that lived shorter than this is started again with growing pauses."""
 LONGEST_PAUSE_S: Final = 5.0
+WORKER_END_S: Final = 5.0
+"""Seconds that workers get beyond the grace of running responses."""
 ANALYSIS_END_S: Final = 8.0
 """Seconds that the analysis process gets to end, after the workers have."""
 
@@ -54,14 +59,18 @@ class Child:
     """Monotonic time before which it is not started again."""
 
     def start(self) -> None:
-        """Run it."""
+        """Run it; a machine that cannot start a process now is asked again later."""
         self.started = time.monotonic()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "monitor", *self.arguments],
-            pass_fds=self.descriptors,
-            stdin=subprocess.DEVNULL,
-            process_group=0,  # Ctrl-C reaches the supervisor alone, which ends the others in order
-        )
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "monitor", *self.arguments],
+                pass_fds=self.descriptors,
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C reaches the supervisor alone, which ends the others in order
+            )
+        except OSError as error:
+            self.not_before = self.started + LONGEST_PAUSE_S
+            log.error("%s cannot be started: %s", self.name, error)
 
     def look(self, now: float) -> None:
         """Start it again when it has died."""
@@ -72,7 +81,7 @@ class Child:
             self.process = None
             self.restarts += 1
             self.quick_deaths = self.quick_deaths + 1 if now - self.started < QUICK_S else 0
-            pause = min(LONGEST_PAUSE_S, 0.2 * 2**self.quick_deaths) if self.quick_deaths else 0.0
+            pause = min(LONGEST_PAUSE_S, 0.2 * 2 ** min(self.quick_deaths, 10)) if self.quick_deaths else 0.0
             self.not_before = now + pause
             log.error("%s ended (%s) and is started again in %.1f s", self.name, _describe(code), pause)
         if now >= self.not_before:
@@ -83,13 +92,14 @@ class Child:
         if self.process and self.process.poll() is None:
             self.process.send_signal(number)
 
-    def wait(self, seconds: float) -> None:
-        """Wait for its end, then kill it."""
-        if self.process is None:
-            return
-        try:
-            self.process.wait(max(0.1, seconds))
-        except subprocess.TimeoutExpired:
+    @property
+    def running(self) -> bool:
+        """It has not ended."""
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        """End it now."""
+        if self.process is not None and self.running:
             log.warning("%s did not end in time and is killed", self.name)
             self.process.kill()
             self.process.wait()
@@ -182,13 +192,23 @@ class Supervisor:
             listener.close()
         for worker in self._workers:
             worker.signal(signal.SIGTERM)
-        deadline = time.monotonic() + self.config.proxy.drain_grace_s + 4
-        for worker in self._workers:
-            worker.wait(deadline - time.monotonic())
+        wait_for_end(self._workers, self.config.proxy.drain_grace_s + WORKER_END_S)
         if self._analysis:
             self._analysis.signal(signal.SIGCONT)
             self._analysis.signal(signal.SIGTERM)
-            self._analysis.wait(ANALYSIS_END_S)
+            wait_for_end([self._analysis], ANALYSIS_END_S)
+
+
+def wait_for_end(children: Sequence[Child], seconds: float) -> None:
+    """Wait until all have ended; those that are late, or all when the operator asks a second time, are killed."""
+    deadline = time.monotonic() + seconds
+    while any(child.running for child in children) and (left := deadline - time.monotonic()) > 0:
+        caught = signal.sigtimedwait(SIGNALS, left)  # SIGCHLD ends it early
+        if caught and caught.si_signo in (signal.SIGTERM, signal.SIGINT):
+            log.warning("told a second time to end: does not wait any longer")
+            break
+    for child in children:
+        child.kill()
 
 
 def upstream_problem(section: ProxySection) -> str:
@@ -214,12 +234,16 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def listen(address: str, count: int) -> list[socket.socket]:
-    """`count` bound sockets on one address, kept by the supervisor. Raises ListenError.
+    """`count` listening sockets on one address, kept by the supervisor. Raises ListenError.
 
-    The first is bound without SO_REUSEPORT, so that another program on the port is noticed.
+    The address is tried without SO_REUSEPORT first, so that another program on the port is noticed. Clients that connect
+    while no worker runs wait for the next one.
     """
     check_free(address)
-    return [_bind(address, reuse_port=count > 1) for _ in range(count)]
+    listeners = [_bind(address, reuse_port=count > 1) for _ in range(count)]
+    for listener in listeners:
+        listener.listen(BACKLOG)
+    return listeners
 
 
 def check_free(address: str) -> None:

@@ -32,7 +32,7 @@ GATHER_S: Final = 0.005
 class BoundedSender:
     """Queues exchanges and reports for the analysis process.
 
-    Memory: at most `queue_bytes` of frames beside one datagram in the making (64 KiB).
+    Memory: at most `queue_bytes` of frames beside the datagrams in the making: 64 KiB, or one large exchange.
     """
 
     def __init__(
@@ -46,6 +46,8 @@ class BoundedSender:
         self._frames: deque[bytes] = deque()
         self._datagrams: deque[bytes] = deque()
         """Datagrams of the frame or batch that is being sent now."""
+        self._making = 0
+        """Exchanges in these datagrams."""
         self._report: bytes | None = None
         """The latest report; it overtakes the queue and replaces its predecessor."""
         self._gathering: asyncio.TimerHandle | None = None
@@ -63,6 +65,10 @@ class BoundedSender:
         """Queue an exchange; False when there was no room and it was dropped."""
         if len(self._frames) >= self._max_exchanges:
             self.dropped["queue_full"] += 1
+            return False
+        body = len(exchange.request) + len(exchange.response)
+        if self.queued_bytes + body > self._max_bytes:  # encoding it would be work for nothing
+            self.dropped["queue_bytes"] += 1
             return False
         frame = encode_exchange(exchange)
         if self.queued_bytes + len(frame) > self._max_bytes:
@@ -93,9 +99,21 @@ class BoundedSender:
                 self._wait_writable()
                 return
             except OSError:
-                self.dropped["channel_error"] += 1
-            self._sent(datagram)
+                self._give_up(datagram)
+            else:
+                self._sent(datagram)
         self._stop_waiting()
+
+    async def drained(self, within_s: float) -> None:
+        """Wait until everything is sent, at most so long; what is left then is dropped and counted."""
+        deadline = self._loop.time() + within_s
+        self.flush()
+        while (self._frames or self._datagrams) and self._loop.time() < deadline:
+            await asyncio.sleep(GATHER_S)
+        if left := len(self._frames):
+            self.dropped["shutdown"] += left
+            self._frames.clear()
+            self.queued_bytes = 0
 
     def close(self) -> None:
         """Send what can be sent at once and give the channel up."""
@@ -120,6 +138,14 @@ class BoundedSender:
         else:
             self._datagrams.popleft()
 
+    def _give_up(self, datagram: bytes) -> None:
+        """The channel refuses this datagram for good: the exchanges in it, and in those that belong to it, are lost."""
+        if datagram is self._report:
+            self._report = None
+        else:
+            self.dropped["channel_error"] += self._making
+            self._datagrams.clear()
+
     def _fill(self) -> None:
         """Turn the next frames into datagrams."""
         batch: list[bytes] = []
@@ -132,6 +158,7 @@ class BoundedSender:
             self.queued_bytes -= len(frame)
             batch.append(frame)
             size += cost
+        self._making = max(1, len(batch))
         if batch:
             self._datagrams.append(encode_batch(batch))
         elif self._frames:

@@ -1,77 +1,34 @@
-"""The proxy's side towards the clients: reads requests, sends them upstream, and owns the life of each exchange."""
+"""The proxy's side towards the clients: owns the life of each exchange, from its turn to its one ending."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import select
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
-import httptools
-
-from monitor.protocols.endpoints import endpoint_of
-from monitor.proxy.head import connection_tokens, error_response, request_head
+from monitor.proxy.head import error_response
+from monitor.proxy.request import Request, RequestReader
 from monitor.proxy.upstream import WRITE_BUFFER_BYTES, UpstreamConnection
 from monitor.records import Ending
 
 if TYPE_CHECKING:
-    from monitor.proxy.tap import Recording
     from monitor.proxy.worker import Relay
 
-MAX_HEAD_BYTES: Final = 64 * 1024
-"""Longest head of a request; 431 beyond that."""
+log = logging.getLogger(__name__)
+
 LINGER_S: Final = 2.0
-"""Seconds for which a client that is still sending may read the answer that ends its connection."""
+"""Seconds of silence for which a client that is still sending may read the answer that ends its connection."""
+LONGEST_LINGER_S: Final = 30.0
 MAX_HELD_BYTES: Final = 256 * 1024
-"""Bytes of a request's body that wait for an upstream connection before the client is no longer read."""
-
-
-class Request:
-    """One request between its first byte and its response's last."""
-
-    __slots__ = (
-        "chunked", "complete", "head", "head_only", "held", "held_bytes", "http10", "keep_alive", "received_at", "recording",
-        "send_delay_s",
-    )  # fmt: skip
-
-    def __init__(
-        self, head: bytes, recording: Recording, *, head_only: bool, http10: bool, keep_alive: bool, chunked: bool
-    ) -> None:
-        self.head = head
-        self.recording = recording
-        self.head_only = head_only
-        self.http10 = http10
-        self.keep_alive = keep_alive
-        self.chunked = chunked
-        self.complete = False
-        """Its body has been read to the end."""
-        self.held: list[bytes] = [head]
-        """Bytes that wait to be written upstream."""
-        self.held_bytes = len(head)
-        self.received_at = time.perf_counter()
-        self.send_delay_s = 0.0
-        """Seconds from the end of the head to its writing upstream, connecting included."""
-
-    def add(self, data: bytes) -> None:
-        """Bytes to send upstream, in the framing of the request."""
-        if self.chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        self.held.append(data)
-        self.held_bytes += len(data)
-
-    def finish(self, trailers: list[tuple[bytes, bytes]]) -> None:
-        """The body is complete."""
-        self.complete = True
-        if self.chunked:
-            lines = b"".join(b"%b: %b\r\n" % (name, value) for name, value in trailers)
-            self.held.append(b"0\r\n" + lines + b"\r\n")
-
-    def take(self) -> bytes:
-        """All bytes that wait, which then no longer wait."""
-        data = self.held[0] if len(self.held) == 1 else b"".join(self.held)
-        self.held = []
-        self.held_bytes = 0
-        return data
+"""Bytes of requests that wait for their turn or for an upstream connection before the client is no longer read."""
+MAX_PIPELINED: Final = 64
+"""Requests that wait for their turn before the client is no longer read."""
+MOST_PIPELINED: Final = 1024
+"""Requests out of one reading of the socket that may wait; about 2 KiB each."""
+_HANGUP: Final = getattr(select, "POLLRDHUP", 0)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -80,23 +37,16 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self.transport: asyncio.Transport
-        self._parser = httptools.HttpRequestParser(self)
-        self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._trailers: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
-        self._in_head = False
-        self._discarding = False
-        """The last response is written; what the client still sends is thrown away, so that no reset destroys it."""
-        self._reading: Request | None = None
-        """The request whose body is being read."""
+        self._reader = RequestReader(self, relay.tap, relay.pool.host)
         self._waiting: deque[Request] = deque()
         """Requests that were sent before the present one was answered."""
         self._active: Request | None = None
         self._upstream: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._refusal: bytes = b""
-        """The response to a request that cannot be forwarded; sent when those before it are answered."""
+        """The response to what cannot be forwarded; sent when the requests before it are answered."""
+        self._discarding = False
+        """The last response is written; what the client still sends is thrown away, so that no reset destroys it."""
         self._reading_paused = False
         self._blocked_since: float | None = None
         """Event loop time since when the client does not read; the server is not read meanwhile."""
@@ -104,8 +54,10 @@ class ClientConnection(asyncio.Protocol):
         self.closes_after = False
         """The connection ends after the present response."""
         self.response_started = False
-        self.last_event = 0.0
-        """Event loop time of the last byte from the client or the last ending."""
+        self._last_data = 0.0
+        """Event loop time of the last bytes from the client."""
+        self._idle_since = 0.0
+        """Event loop time of the connection's beginning, or of the end of its last exchange."""
 
     # asyncio
 
@@ -113,20 +65,16 @@ class ClientConnection(asyncio.Protocol):
         """A client connected."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from asyncio's
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        self.last_event = self._relay.loop.time()
+        self._last_data = self._idle_since = self._relay.loop.time()
         self._relay.clients.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
-        self.last_event = self._relay.loop.time()
+        self._last_data = self._relay.loop.time()
         if self._refusal or self._discarding:
             return
-        self._feed(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES and not self._refusal:
-                self._refuse(431, "request_header_fields_too_large", "the request's head is longer than 64 KiB")
-        if self._active and self._upstream:
+        self._reader.feed(data, self._last_data)
+        if self._upstream:
             self._send()
         self._balance_reading()
 
@@ -138,89 +86,49 @@ class ClientConnection(asyncio.Protocol):
         """The client is gone: the server must learn it at once."""
         self._closed = True
         self._relay.clients.discard(self)
-        if self._connecting:
-            self._connecting.cancel()
-        if self._upstream:
-            self._upstream.abort()
-            self._upstream = None
-        for request in (self._active, *self._waiting):
-            if request:
-                request.recording.end(Ending.CLIENT_GONE)
-        if self._reading and self._reading is not self._active:
-            self._reading.recording.end(Ending.CLIENT_GONE)
-        self._active = self._reading = None
-        self._waiting.clear()
+        self._reader.close()
+        self._drop_upstream()
+        if self._active:
+            self._active.recording.end(Ending.CLIENT_GONE)
+            self._active = None
+        self._drop_waiting()
 
     def pause_writing(self) -> None:
         """The client reads slower than the server sends."""
         self._blocked_since = self._relay.loop.time()
-        if self._upstream and not self._upstream.closed:
-            self._upstream.transport.pause_reading()
+        if self._upstream:
+            self._upstream.pause_reading()
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._blocked_since = None
-        if self._upstream and not self._upstream.closed:
-            self._upstream.last_byte = self._relay.loop.time()
-            self._upstream.transport.resume_reading()
+        if self._upstream:
+            self._upstream.resume_reading()
 
-    # What the parser found
+    # What was read
 
-    def on_message_begin(self) -> None:
-        """httptools: a request begins."""
-        self._in_head = True
-        self._head_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        """httptools: a piece of the target."""
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """httptools: one header, or a trailer."""
-        (self._headers if self._in_head else self._trailers).append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """httptools: a request's head is complete."""
-        self._in_head = False
-        if self._refusal:
+    def admit(self, request: Request) -> None:
+        """A request's head was read: it is its turn, or it waits."""
+        if self._active is None:
+            self._start(request)
             return
-        headers, self._headers = self._headers, []
-        url, self._url = self._url, b""
-        method = self._parser.get_method().decode("ascii")
-        if method == "CONNECT":
-            self._refuse(501, "unsupported_method", "the proxy does not carry CONNECT")
-            return
-        tokens = connection_tokens(headers)
-        lower = {name.lower(): value for name, value in headers}
-        if b"upgrade" in tokens and lower.get(b"upgrade", b"").strip().lower() == b"websocket":
-            self._refuse(501, "unsupported_upgrade", "the proxy does not carry WebSocket connections")
-            return
-        http10 = self._parser.get_http_version() == "1.0"
-        self._reading = Request(
-            request_head(method, url, headers, tokens),
-            self._record(method, url, lower),
-            head_only=method == "HEAD",
-            http10=http10,
-            keep_alive=self._parser.should_keep_alive() and not http10,
-            chunked=b"transfer-encoding" in lower,
-        )
-        if lower.get(b"expect", b"").lower() == b"100-continue" and not http10 and not self._active:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self._enqueue(self._reading)
+        self._waiting.append(request)
+        if len(self._waiting) > MOST_PIPELINED:
+            self.refuse(429, "too_many_requests", "too many requests were sent before the answer to the first")
 
-    def on_body(self, data: bytes) -> None:
-        """httptools: a piece of a request's body."""
-        if self._reading:
-            self._reading.recording.request(data)
-            self._reading.add(data)
-
-    def on_message_complete(self) -> None:
-        """httptools: a request is complete."""
-        if self._reading:
-            self._reading.finish(self._trailers)
-            self._reading.recording.request_complete()
-            self._reading = None
-        self._trailers = []
+    def refuse(self, status: int, kind: str, message: str) -> None:
+        """What the client sent cannot be forwarded; nothing that it sends afterwards is read."""
+        self._relay.counts.rejected[kind] += 1
+        self._refusal = error_response(status, kind, message, close=True)
+        broken = self._reader.give_up()
+        if broken is None:
+            if self._active is None:
+                self._answer_refusal()
+        elif broken is self._active:
+            self._abandon(broken)
+        elif self._waiting and self._waiting[-1] is broken:
+            self._waiting.pop()
+            broken.recording.end(Ending.CLIENT_GONE)
 
     # What the upstream connection reports
 
@@ -238,38 +146,32 @@ class ClientConnection(asyncio.Protocol):
         """The response has been written to its end."""
         request = self._active
         if request is None:
+            upstream.abort()
             return
         request.recording.end(Ending.COMPLETE)
-        if not request.complete:
+        if request.complete:
+            upstream.release()
+        else:
             self.closes_after = True  # the server answered without reading the whole request
             upstream.abort()
-        else:
-            upstream.release()
         self._next(request)
 
     def upstream_failed(self, upstream: UpstreamConnection, reason: str) -> None:
         """The server broke off, before or inside its response."""
+        framed = upstream.framed
         upstream.abort()
-        self._fail(Ending.UPSTREAM_BROKE, 502, "upstream_error", reason, framed=upstream.framed)
+        self._fail(Ending.UPSTREAM_BROKE, 502, "upstream_error", reason, framed=framed)
 
-    def pause_reading(self) -> None:
-        """Read no more from the client for now."""
-        if not self._reading_paused and not self.transport.is_closing():
-            self._reading_paused = True
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read from the client again."""
-        if self._reading_paused and not self.transport.is_closing():
-            self._reading_paused = False
-            self.transport.resume_reading()
+    def upstream_blocked(self) -> None:
+        """The server takes the request slower than the client sends it, or takes it again."""
+        self._balance_reading()
 
     # What the worker asks for
 
     @property
     def idle(self) -> bool:
-        """No request is being read or answered."""
-        return self._active is None and not self._waiting and self._reading is None
+        """No request is being answered."""
+        return self._active is None
 
     def drain(self) -> None:
         """Close when idle, else after the present response."""
@@ -281,49 +183,34 @@ class ClientConnection(asyncio.Protocol):
         """Enforce the time limits; called every second with the event loop's time."""
         limits = self._relay.limits
         if self._discarding:
-            if now - self.last_event > LINGER_S:
+            if now - self._last_data > LINGER_S or now - self._idle_since > LONGEST_LINGER_S:
                 self.transport.abort()
+        elif self._reading_paused and _hung_up(self.transport):
+            self.transport.abort()  # not seen otherwise, because its bytes are not read
         elif self._blocked_since is not None:
             if now - self._blocked_since > limits.stream_idle_timeout_s:
                 self.transport.abort()  # a client that has stopped reading
-        elif self._active is None or not self._active.complete:
-            if now - self.last_event > limits.client_idle_timeout_s and not self._reading_paused:
-                self.transport.abort()  # nothing asked, or a request that never ends
-        elif self._upstream:
-            limit = limits.stream_idle_timeout_s if self.response_started else limits.first_byte_timeout_s
-            if now - self._upstream.last_byte > limit:
-                self._upstream.abort()
-                verb = "stopped sending" if self.response_started else "did not answer in time"
-                framed = self._upstream.framed
-                self._fail(Ending.TIMEOUT, 504, "upstream_timeout", f"the server {verb} ({limit:g} s)", framed=framed)
+        elif self._active is None:
+            since = self._reader.head_since if self._reader.in_head else self._idle_since
+            if now - since > limits.client_idle_timeout_s:
+                self.transport.abort()  # nothing asked, a head that never ends, or a last answer that is not read
+        elif self._active.complete or self._reading_paused or self.response_started:
+            self._check_upstream(now)
+        elif now - self._last_data > limits.client_idle_timeout_s:
+            self.transport.abort()  # a body that never ends
+
+    def _check_upstream(self, now: float) -> None:
+        if self._upstream is None:
+            return  # connecting, which has a limit of its own
+        limits = self._relay.limits
+        limit = limits.stream_idle_timeout_s if self.response_started else limits.first_byte_timeout_s
+        if now - self._upstream.last_byte > limit:
+            framed = self._upstream.framed
+            self._upstream.abort()
+            verb = "stopped sending" if self.response_started else "did not answer in time"
+            self._fail(Ending.TIMEOUT, 504, "upstream_timeout", f"the server {verb} ({limit:g} s)", framed=framed)
 
     # The way of a request
-
-    def _feed(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # An Upgrade that is not carried is simply not forwarded (RFC 9110, 7.8); the connection stays HTTP/1.1.
-            self._parser = httptools.HttpRequestParser(self)
-            rest = data[int(upgrade.args[0]) :]
-            if rest and not self._refusal:
-                self._feed(rest)
-        except httptools.HttpParserError as error:
-            self._refuse(400, "bad_request", f"the request is not valid HTTP: {error}")
-
-    def _record(self, method: str, url: bytes, lower: dict[bytes, bytes]) -> Recording:
-        target = url.decode("latin-1")
-        recording = self._relay.tap.open(method, target, endpoint_of(method, target))
-        recording.request_encoding = lower.get(b"content-encoding", b"").strip().lower().decode("latin-1")
-        recording.request_id = lower.get(b"x-request-id", b"")[:128].decode("latin-1")
-        recording.adapter_header = lower.get(b"x-amzn-sagemaker-adapter-identifier", b"")[:256].decode("latin-1")
-        return recording
-
-    def _enqueue(self, request: Request) -> None:
-        if self._active is None:
-            self._start(request)
-        else:
-            self._waiting.append(request)
 
     def _start(self, request: Request) -> None:
         self._active = request
@@ -338,16 +225,18 @@ class ClientConnection(asyncio.Protocol):
     async def _connect(self, request: Request) -> None:
         try:
             upstream = await self._relay.pool.connect()
-        except TimeoutError:
-            self._fail(Ending.UPSTREAM_ERROR, 504, "upstream_timeout", "no connection to the server in time")
-            return
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            self._fail(Ending.UPSTREAM_ERROR, 502, "upstream_unreachable", f"no connection to the server: {reason}")
-            return
-        finally:
+        except Exception as error:  # whatever it is, the client must get an answer
             self._connecting = None
-        if self._closed or self._active is not request:
+            if isinstance(error, TimeoutError):
+                self._fail(Ending.UPSTREAM_ERROR, 504, "upstream_timeout", "no connection to the server in time")
+                return
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            self._fail(Ending.UPSTREAM_ERROR, 502, "upstream_unreachable", f"no connection to the server: {reason}")
+            if not isinstance(error, OSError):
+                log.exception("connecting to the server failed")
+            return
+        self._connecting = None
+        if self._active is not request:
             upstream.abort()
             return
         self._attach(request, upstream)
@@ -357,6 +246,10 @@ class ClientConnection(asyncio.Protocol):
     def _attach(self, request: Request, upstream: UpstreamConnection) -> None:
         self._upstream = upstream
         upstream.begin(self, request.recording, head_only=request.head_only, to_http10=request.http10)
+        if self._blocked_since is not None:
+            upstream.pause_reading()
+        if request.expects_continue and not request.complete:
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _send(self) -> None:
         """Write what waits of the active request."""
@@ -367,46 +260,27 @@ class ClientConnection(asyncio.Protocol):
         first = request.held[0] is request.head
         upstream.transport.write(request.take())
         if first:
-            request.send_delay_s = time.perf_counter() - request.received_at
+            request.send_delay_s = time.perf_counter() - request.begun_at
 
     def _next(self, request: Request) -> None:
         """The present exchange is over; begin the one that waits, or end."""
         self._active = None
         self._upstream = None
         self.response_started = False
-        self.last_event = self._relay.loop.time()
+        self._idle_since = self._relay.loop.time()
         if self.closes_after or self._relay.draining:
-            for waiting in self._waiting:
-                waiting.recording.end(Ending.CLIENT_GONE)
-            self._waiting.clear()
             self._end(read_to_end=request.complete)
-        elif self._waiting:
-            self._start(self._waiting.popleft())
+            return
+        if self._waiting:
+            following = self._waiting.popleft()
+            following.begun_at = time.perf_counter()
+            self._start(following)
             self._send()
         elif self._refusal:
             self._answer_refusal()
-        self._balance_reading()
-
-    def _end(self, *, read_to_end: bool) -> None:
-        """Close when everything is written; a client that is still sending gets time to read its answer."""
-        self._reading = None
-        if read_to_end or not self.transport.can_write_eof():
-            self.transport.close()
-        else:
-            self._discarding = True
-            self.transport.write_eof()
-            self.resume_reading()
-
-    def _break_off(self, framed: bool) -> None:
-        """Make the client see that its response is incomplete.
-
-        With a length or chunks the missing end says so, and what came so far is delivered. Without either, the end of the
-        connection would look like the end of the response, so the connection is reset.
-        """
-        if framed:
-            self.transport.close()
-        else:
-            self.transport.abort()
+            return
+        if self._reading_paused:
+            self._balance_reading()
 
     def _fail(self, ending: Ending, status: int, kind: str, message: str, *, framed: bool = True) -> None:
         """The server gave no whole response to the active request."""
@@ -424,26 +298,95 @@ class ClientConnection(asyncio.Protocol):
         request.recording.end(ending)
         self._relay.counts.rejected[kind] += 1
         self.closes_after = self.closes_after or not request.complete
-        self.write(error_response(status, kind, message, close=self.closes_after))
+        self.write(error_response(status, kind, message, close=self.closes_after, head_only=request.head_only))
         self._next(request)
 
-    def _refuse(self, status: int, kind: str, message: str) -> None:
-        self._relay.counts.rejected[kind] += 1
-        self._refusal = error_response(status, kind, message, close=True)
-        if self._active is None:
+    def _abandon(self, request: Request) -> None:
+        """The active request cannot be read to its end: the server must not take what came of it for a whole one."""
+        request.recording.end(Ending.CLIENT_GONE)
+        framed = self._upstream is None or self._upstream.framed
+        self._drop_upstream()
+        self._active = None
+        if self.response_started:
+            self._break_off(framed)
+        else:
             self._answer_refusal()
+
+    def _drop_upstream(self) -> None:
+        if self._connecting:
+            self._connecting.cancel()
+            self._connecting = None
+        if self._upstream:
+            self._upstream.abort()
+            self._upstream = None
+
+    def _drop_waiting(self) -> None:
+        for waiting in self._waiting:
+            waiting.recording.end(Ending.CLIENT_GONE)
+        self._waiting.clear()
+
+    # The end of the connection
 
     def _answer_refusal(self) -> None:
         self.write(self._refusal)
-        self.last_event = self._relay.loop.time()
+        self._idle_since = self._last_data = self._relay.loop.time()
         self._end(read_to_end=False)
 
+    def _end(self, *, read_to_end: bool) -> None:
+        """Close when everything is written; a client that is still sending gets time to read its answer."""
+        self._drop_waiting()
+        self._reader.reading = None
+        if read_to_end or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            self._discarding = True
+            self.transport.write_eof()
+            self._resume_reading()
+
+    def _break_off(self, framed: bool) -> None:
+        """Make the client see that its response is incomplete.
+
+        With a length or chunks the missing end says so, and what came so far is delivered. Without either, the end of the
+        connection would look like the end of the response, so the connection is reset.
+        """
+        self._idle_since = self._relay.loop.time()
+        if framed:
+            self.transport.close()
+        else:
+            self.transport.abort()
+
+    # The flow of the client's bytes
+
     def _balance_reading(self) -> None:
-        """Stop reading while pipelined requests or a body without a connection wait; go on when they do not."""
-        held = self._active.held_bytes if self._active and self._upstream is None else 0
-        if self._discarding:
+        """Stop reading while too much of what the client sent waits, or the server does not take it; else go on."""
+        if self._discarding or self.transport.is_closing():
             return
-        if self._waiting or held > MAX_HELD_BYTES:
-            self.pause_reading()
-        elif self._upstream is None or self._upstream.transport.get_write_buffer_size() < WRITE_BUFFER_BYTES:
-            self.resume_reading()
+        if self._must_wait():
+            if not self._reading_paused:
+                self._reading_paused = True
+                self.transport.pause_reading()
+        else:
+            self._resume_reading()
+
+    def _must_wait(self) -> bool:
+        if self._upstream and self._upstream.write_blocked:
+            return True
+        if self._waiting:
+            held = sum(request.held_bytes for request in self._waiting)
+            return held > MAX_HELD_BYTES or len(self._waiting) > MAX_PIPELINED
+        return self._upstream is None and self._active is not None and self._active.held_bytes > MAX_HELD_BYTES
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = False
+            self.transport.resume_reading()
+
+
+def _hung_up(transport: asyncio.Transport) -> bool:
+    """The peer has closed its side, even if unread bytes of it still wait."""
+    descriptor = transport.get_extra_info("socket").fileno()
+    if descriptor < 0:
+        return True
+    poll = select.poll()
+    poll.register(descriptor, _HANGUP)
+    return bool(poll.poll(0))

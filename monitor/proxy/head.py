@@ -2,44 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
 HOP_BY_HOP: Final = frozenset(
-    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", b"proxy-authenticate", b"expect"}
+    {b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"proxy-authenticate", b"expect"}
 )
 """Never forwarded. Transfer-Encoding is missing here because the framing passes as it is; `expect` is answered by the proxy."""
+_ONCE: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
+_PROTECTED: Final = _ONCE | {b"authorization"}
+"""Not dropped when a request's Connection header names them: dropping what frames the message or says where it goes would
+let a client change how the server reads the bytes that follow."""
+FORBIDDEN_TRAILERS: Final = (
+    HOP_BY_HOP
+    | _ONCE
+    | {b"authorization", b"cookie", b"content-type", b"content-encoding", b"content-range", b"trailer"}
+)
+"""Headers that mean nothing good behind a body (RFC 9110, 6.5.1)."""
 
 HEAD_END: Final = b"\r\n\r\n"
 
 
-def connection_tokens(headers: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
-    """Lower-case tokens of all Connection headers: names of further headers that end here, close, keep-alive, upgrade."""
-    tokens: set[bytes] = set()
-    for name, value in headers:
-        if name.lower() == b"connection":
-            tokens.update(token.strip().lower() for token in value.split(b","))
-    return tokens
+def fields_of(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes] | None:
+    """Lower-case name -> value, the last one where a name is repeated; Connection's values are joined.
 
-
-def request_head(method: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], tokens: set[bytes]) -> bytes:
-    """The head to send upstream: same order, same spelling, without hop-by-hop headers.
-
-    A header that Connection names is dropped as well, except those that frame the message or say where it goes:
-    dropping these would let a client change how the server reads the bytes that follow.
+    None when a header occurs twice that must not: two parsers could each believe another one.
     """
-    named = tokens - {b"content-length", b"transfer-encoding", b"host", b"authorization"}
-    parts = [method.encode("ascii"), b" ", target, b" HTTP/1.1\r\n"]
+    fields: dict[bytes, bytes] = {}
     for name, value in headers:
         lower = name.lower()
-        if lower in HOP_BY_HOP or lower in named:
-            continue
-        parts += (name, b": ", value, b"\r\n")
-    parts.append(b"\r\n")
-    return b"".join(parts)
+        if lower in fields:
+            if lower in _ONCE:
+                return None
+            if lower == b"connection":
+                value = fields[lower] + b"," + value
+        fields[lower] = value
+    return fields
+
+
+def tokens_of(value: bytes) -> frozenset[bytes]:
+    """Lower-case tokens of a header that lists them, such as Connection."""
+    return frozenset(token.strip().lower() for token in value.split(b","))
+
+
+def request_head(
+    method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], named: Set[bytes] = frozenset()
+) -> bytes:
+    """The head to send upstream: same order, same spelling, without hop-by-hop headers.
+
+    named: tokens of the Connection header, which say what else ends here.
+    """
+    drop = HOP_BY_HOP | (named - _PROTECTED) if named else HOP_BY_HOP
+    lines = [b"%b: %b\r\n" % header for header in headers if header[0].lower() not in drop]
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(lines))
 
 
 def response_head(raw: bytes, *, drop: frozenset[bytes] = HOP_BY_HOP, close: bool = False) -> bytes:
@@ -52,11 +70,11 @@ def response_head(raw: bytes, *, drop: frozenset[bytes] = HOP_BY_HOP, close: boo
     named: set[bytes] = set()
     for line in lines[1:]:
         name, _, value = line.partition(b":")
-        if name.strip().lower() == b"connection":
-            named.update(token.strip().lower() for token in value.split(b","))
-    named -= {b"content-length", b"transfer-encoding"}
+        if name.lower() == b"connection":
+            named |= tokens_of(value)
+    named -= _PROTECTED
     for line in lines[1:]:
-        lower = line.partition(b":")[0].strip().lower()
+        lower = line.partition(b":")[0].lower()
         if lower not in drop and lower not in named:
             kept.append(line)
     if close:
@@ -64,8 +82,11 @@ def response_head(raw: bytes, *, drop: frozenset[bytes] = HOP_BY_HOP, close: boo
     return b"\r\n".join(kept) + HEAD_END
 
 
-def error_response(status: int, kind: str, message: str, *, close: bool) -> bytes:
-    """A whole response of the proxy itself, in the shape that OpenAI clients understand; `source` tells it from vLLM's."""
+def error_response(status: int, kind: str, message: str, *, close: bool, head_only: bool = False) -> bytes:
+    """A whole response of the proxy itself, in the shape that OpenAI clients understand; `source` tells it from vLLM's.
+
+    head_only: it answers a HEAD request, whose response has no body.
+    """
     body = msgspec.json.encode(
         {"error": {"message": message, "type": kind, "param": None, "code": status, "source": "alignment-monitor"}}
     )
@@ -73,4 +94,4 @@ def error_response(status: int, kind: str, message: str, *, close: bool) -> byte
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n{'connection: close' + chr(13) + chr(10) if close else ''}\r\n"
     )
-    return head.encode("ascii") + body
+    return head.encode("ascii") + (b"" if head_only else body)

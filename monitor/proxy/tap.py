@@ -1,6 +1,6 @@
 """The tap: copies what was sampled, bounded, and ends each exchange exactly once.
 
-Copying means keeping references to byte strings that the parser made anyway, up to the limit. Nothing here waits, parses
+A copy takes as much memory as the bytes it holds, however small the pieces in which they came. Nothing here waits, parses
 JSON or raises into the reply path.
 """
 
@@ -66,7 +66,7 @@ class Counts:
 
 
 class Tap:
-    """Opens a recording for each exchange."""
+    """What all recordings of one worker share."""
 
     def __init__(self, section: HandoffSection, sampler: Sampler, sender: BoundedSender, counts: Counts) -> None:
         self.request_limit = section.request_copy_bytes
@@ -74,10 +74,6 @@ class Tap:
         self.sampler = sampler
         self.sender = sender
         self.counts = counts
-
-    def open(self, method: str, target: str, endpoint: str) -> Recording:
-        """Begin to record; whether bytes are kept is decided in the recording, before the first copy."""
-        return Recording(self, method, target, endpoint)
 
 
 class Recording:
@@ -112,8 +108,8 @@ class Recording:
         self._started = time.time()
         self._begun = time.perf_counter()
         self._ended = False
-        self._request: list[bytes] = []
-        self._response: list[bytes] = []
+        self._request = bytearray()
+        self._response = bytearray()
         self._inclusion: float | None = None
         tapped = endpoint in TAPPED
         self._undecided = tapped and not tap.sampler.keeps_all
@@ -136,8 +132,9 @@ class Recording:
 
     def request(self, data: bytes) -> None:
         """A piece of the request's body passed."""
-        if self._copying and self.request_bytes < self._tap.request_limit:
-            self._request.append(data)
+        room = self._tap.request_limit - self.request_bytes
+        if self._copying and room > 0:
+            self._request += data if len(data) <= room else data[:room]
         self.request_bytes += len(data)
         if self._undecided and self.request_bytes >= _PEEK_BYTES:
             self._decide()
@@ -151,8 +148,9 @@ class Recording:
         """A piece of the response's body passed."""
         if self.first_byte_s < 0:
             self.first_byte_s = time.perf_counter() - self._begun
-        if self._copying and self.response_bytes < self._tap.response_limit:
-            self._response.append(data)
+        room = self._tap.response_limit - self.response_bytes
+        if self._copying and room > 0:
+            self._response += data if len(data) <= room else data[:room]
         self.response_bytes += len(data)
 
     def end(self, ending: Ending) -> None:
@@ -175,12 +173,13 @@ class Recording:
 
     def _decide(self) -> None:
         self._undecided = False
-        found = _MODEL.search(b"".join(self._request)[:_PEEK_BYTES])
+        found = _MODEL.search(self._request, 0, _PEEK_BYTES)
         requested = found.group(1).decode("utf-8", "replace") if found else ""
         self._inclusion = self._tap.sampler.decide(requested, int(self._started // 3600))
         if self._inclusion is None:
             self._copying = False
             self._request.clear()
+            self._response.clear()
 
     def _skip_reason(self) -> str:
         if self.endpoint == OTHER:
@@ -195,8 +194,8 @@ class Recording:
             status=self.status,
             ending=ending,
             inclusion=inclusion,
-            request=b"".join(self._request)[: self._tap.request_limit],
-            response=b"".join(self._response)[: self._tap.response_limit],
+            request=bytes(self._request),
+            response=bytes(self._response),
             request_bytes=self.request_bytes,
             response_bytes=self.response_bytes,
             request_encoding=self.request_encoding,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from collections import deque
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     from monitor.proxy.client import ClientConnection
     from monitor.proxy.tap import Recording
 
+log = logging.getLogger(__name__)
+
 WRITE_BUFFER_BYTES: Final = 128 * 1024
 """Bytes that may wait in one socket's write buffer before the other side stops being read."""
 MAX_HEAD_BYTES: Final = 128 * 1024
-_DROP_FRAMING: Final = HOP_BY_HOP | {b"transfer-encoding"}
+_DROP_FRAMING: Final = HOP_BY_HOP | {b"transfer-encoding", b"trailer"}
 _ATTENTION: Final = HOP_BY_HOP | {b"content-encoding", b"content-type", b"content-length", b"transfer-encoding"}
 
 
@@ -40,7 +43,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.last_byte = 0.0
         """Event loop time of the last byte received, or of the start of the exchange."""
         self.closed = False
+        self.write_blocked = False
+        """The server does not take what is written to it."""
         self.complete = False
+        self._reading_paused = False
         self._head_bytes = b""
         self._plain_body: list[bytes] = []
         self._reset(head_only=False, to_http10=False)
@@ -68,7 +74,8 @@ class UpstreamConnection(asyncio.Protocol):
         reusable = self.complete and self._server_keeps and not self.closed and not self._head_only
         self.client = None
         self.recording = None
-        if reusable:
+        if reusable and self.transport.get_write_buffer_size() == 0:
+            self.resume_reading()  # its client may have been slow; an idle connection must see the server's close
             self._pool.put(self)
         elif not self.closed:
             self.transport.close()
@@ -80,16 +87,29 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.closed:
             self.transport.abort()
 
+    def pause_reading(self) -> None:
+        """Read no more of the response for now: the client is slower."""
+        if not self._reading_paused and not self.closed:
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._reading_paused and not self.closed:
+            self._reading_paused = False
+            self.last_byte = self._pool.loop.time()
+            self.transport.resume_reading()
+
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes of a response."""
         client = self.client
         if client is None or self.complete:
             self.transport.abort()  # nobody asked for these bytes
             return
-        received_at = time.perf_counter()
         self.last_byte = self._pool.loop.time()
         in_head = not self._head_complete
         if in_head:
+            received_at = time.perf_counter()
             self._head_bytes += data
         try:
             self._parser.feed_data(data)
@@ -97,6 +117,8 @@ class UpstreamConnection(asyncio.Protocol):
             client.upstream_failed(self, "the server switched protocols, which the proxy does not carry")
             return
         except httptools.HttpParserError as error:
+            if isinstance(error, httptools.HttpParserCallbackError):  # a mistake of this program
+                log.error("reading a response failed", exc_info=error)
             if not (self._head_complete and self._head_only):
                 client.upstream_failed(self, f"the server's response is not HTTP: {error}")
                 return
@@ -129,13 +151,15 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """asyncio: the server takes the request slower than the client sends it."""
+        self.write_blocked = True
         if self.client:
-            self.client.pause_reading()
+            self.client.upstream_blocked()
 
     def resume_writing(self) -> None:
         """asyncio: the server takes more."""
+        self.write_blocked = False
         if self.client:
-            self.client.resume_reading()
+            self.client.upstream_blocked()
 
     # What the parser found
 
@@ -154,8 +178,8 @@ class UpstreamConnection(asyncio.Protocol):
         elif lower == b"content-length":
             self._until_close = False
         elif lower == b"transfer-encoding":
-            self._until_close = False
-            self._chunked = True
+            self._chunked = value.lower().endswith(b"chunked")
+            self._until_close = not self._chunked
         elif self.recording and lower == b"content-type":
             self.recording.response_type = value.partition(b";")[0].strip().lower().decode("latin-1")
         elif self.recording:
@@ -164,7 +188,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """httptools: the head is complete."""
         status = self._parser.get_status_code()
-        if status < 200 and status != 101:
+        if 100 <= status < 200 and status != 101:
             self._interim = True
             return
         self._head_complete = True
@@ -183,18 +207,23 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """httptools: the response is complete."""
-        if self._interim:  # 100 Continue and the like; the proxy answers Expect itself
-            self._interim = False
-            self._head_bytes = self._head_bytes.partition(HEAD_END)[2]
-            self._until_close = True
-            self._rewrite = self._chunked = False
+        if self._interim:
+            self._pass_interim()
         else:
             self.complete = True
 
     # Forwarding
 
+    def _pass_interim(self) -> None:
+        """A 1xx response precedes the real one. 100 Continue ends here: the proxy answers Expect itself."""
+        raw, _, self._head_bytes = self._head_bytes.lstrip(b"\r\n").partition(HEAD_END)
+        if self.client and not self._to_http10 and self._parser.get_status_code() != 100:
+            self.client.write(response_head(raw + HEAD_END))
+        self._interim = self._rewrite = self._chunked = False
+        self._until_close = True
+
     def _forward_head(self, client: ClientConnection) -> None:
-        raw, _, rest = self._head_bytes.partition(HEAD_END)
+        raw, _, rest = self._head_bytes.lstrip(b"\r\n").partition(HEAD_END)
         raw += HEAD_END
         self._head_bytes = b""
         if self._head_only:
@@ -252,8 +281,10 @@ class Pool:
         tls: ssl.SSLContext | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self.url = url
         self.loop = loop
+        self._address = urlsplit(url)
+        self.host = (self._address.netloc or "localhost").encode("ascii", "replace")
+        """What the server is called."""
         self._idle_s = idle_s
         self._connect_timeout_s = connect_timeout_s
         self._tls = tls
@@ -272,7 +303,7 @@ class Pool:
 
     async def connect(self) -> UpstreamConnection:
         """A new connection. Raises OSError, TimeoutError after `connect_timeout_s`."""
-        parts = urlsplit(self.url)
+        parts = self._address
         async with asyncio.timeout(self._connect_timeout_s):
             if parts.scheme == "unix":
                 _, connection = await self.loop.create_unix_connection(lambda: UpstreamConnection(self), parts.path)

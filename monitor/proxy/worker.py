@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 TICK_S: Final = 1.0
 """Seconds between two looks at the time limits and two reports of counts."""
 BACKLOG: Final = 2048
+LAST_SAMPLES_S: Final = 1.0
+"""Seconds that the analysis process gets, at the end, to take the samples that still wait."""
 
 
 class Relay:
@@ -71,6 +74,7 @@ async def run_worker(
 
     async def close_rest() -> None:
         pool.close()
+        await sender.drained(LAST_SAMPLES_S)
         sender.report(Stats(worker=counts.report(0, sender)))
         sender.close()
 
@@ -83,6 +87,7 @@ async def run_worker(
     tasks.forever("tick", tick(relay, sender))
     gone = tasks.spawn("watch the supervisor", _stop_when(supervisor_gone, stop))
     log.info("worker %d forwards to %s", index, config.proxy.upstream)
+    gc.freeze()  # what exists now stays for ever: no collection on the reply path needs to look at it again
     await stop.wait()
     gone.cancel()
     log.info("worker %d drains %d connections", index, len(relay.clients))
@@ -103,7 +108,11 @@ async def tick(relay: Relay, sender: BoundedSender) -> None:
         now = relay.loop.time()
         relay.pool.expire()
         for client in list(relay.clients):
-            client.check_time(now)
+            try:
+                client.check_time(now)
+            except Exception:  # one connection's failure must not end the time limits of all others
+                log.exception("checking a client connection failed")
+                client.transport.abort()
         sender.report(Stats(worker=relay.counts.report(len(relay.clients), sender)))
 
 
@@ -120,7 +129,8 @@ async def drain_clients(relay: Relay, server: asyncio.Server, grace_s: float) ->
         log.warning("%d responses were still running after %g s and are cut off", len(relay.clients), grace_s)
     for client in list(relay.clients):
         client.transport.abort()
-    await asyncio.sleep(0)  # lets connection_lost run, which closes the upstream side
+    while relay.clients:
+        await asyncio.sleep(0)  # lets connection_lost run, which closes the upstream side and ends the exchange
 
 
 async def _stop_when(event: asyncio.Event, stop: asyncio.Event) -> None:
