@@ -183,10 +183,10 @@ class PlainView:
 
 
 def _made_of(row: CombinationStatus, story: Story) -> str:
+    """Kind, merge and role; which adapters with which scales, the name says."""
     role = story.roles.get(row.served_name, "").replace("_", " ")
-    parts = " + ".join(part.adapter if part.scale == 1 else f"{part.scale:g} x {part.adapter}" for part in row.parts)
-    what = f"{len(row.parts)}: {parts}" if len(row.parts) > 1 else kind(row)
-    return f"{what} ({role})" if role else what
+    what = f"{kind(row)}, {row.merge}" if row.merge else kind(row)
+    return what if row.is_base or not role else f"{what} ({role})"
 
 
 def _hidden_line(hidden: Sequence[CombinationStatus], symbols: Symbols) -> str:

@@ -71,10 +71,10 @@ def test_a_high_terminal_shows_every_row() -> None:
     assert all(f"quiet-{number} " in text for number in range(20))
 
 
-def test_a_wide_terminal_names_the_parts_and_the_role() -> None:
+def test_a_wide_terminal_names_the_merge_and_the_role() -> None:
     text = "\n".join(shown(snapshot(*ALL), width=120))
-    assert "2: a + b (colluding)" in text
-    assert "2: e + f (benign)" in text
+    assert "2 adapters, cat (colluding)" in text
+    assert "2 adapters, cat (benign)" in text
 
 
 def test_an_alert_tells_who_what_rate_interval_samples_and_base() -> None:
