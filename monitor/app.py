@@ -126,10 +126,10 @@ class Analysis:
 
     async def _start_admin(self) -> None:
         app = build_admin(self._metrics.registry, self.view, self.problems, self.notes)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await runner.setup()
         host, _, port = self._config.admin.listen.rpartition(":")
-        await web.TCPSite(runner, host.strip("[]"), int(port), reuse_address=True, shutdown_timeout=1).start()
+        await web.TCPSite(runner, host.strip("[]"), int(port), reuse_address=True).start()
         self._cleanups.add("admin port", runner.cleanup)
 
     async def _judge(self) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from monitor import __version__
-from monitor.config import ConfigError, load_config
+from monitor.config import Config, ConfigError, load_config
 
 EXIT_USAGE: Final = 2
 """The configuration, a file or the command line cannot be used."""
@@ -49,6 +50,7 @@ def _serve(args: argparse.Namespace) -> int:
     config = _load(args, {("proxy", "upstream"): args.upstream, ("proxy", "listen"): args.listen,
                           ("admin", "listen"): args.admin})  # fmt: skip
     load_registry(config.adapters.registry_file)
+    _check_files(config)
     set_up_logging(config.telemetry)
     problem = upstream_problem(config.proxy)
     if problem and args.require_upstream:
@@ -72,24 +74,33 @@ def _check(args: argparse.Namespace) -> int:
 
     config = load_config(args.file, os.environ)
     registry = load_registry(config.adapters.registry_file)
-    if config.adapters.api_key_file:
-        _require_readable(config.adapters.api_key_file, "adapters.api_key_file")
-    if config.proxy.upstream_ca_file:
-        _require_readable(config.proxy.upstream_ca_file, "proxy.upstream_ca_file")
+    _check_files(config)
     if args.connect and (problem := upstream_problem(config.proxy)):
         return _fail(problem, EXIT_UPSTREAM)
     print(f"{args.file}: ok, {len(registry.combinations)} combinations declared")
     return 0
 
 
-def _require_readable(file: Path, key: str) -> None:
-    try:
-        file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{key}: cannot read {file}: {error.strerror}") from error
+def _check_files(config: Config) -> None:
+    """Raise ConfigError when a file that the configuration names cannot be used."""
+    from monitor.adapters import DiscoveryError, read_api_key
+
+    if config.adapters.api_key_file:
+        try:
+            read_api_key(config.adapters.api_key_file)
+        except DiscoveryError as error:
+            raise ConfigError(str(error)) from error
+    ca_file = config.proxy.upstream_ca_file
+    if ca_file:
+        try:
+            ssl.create_default_context(cafile=str(ca_file))
+        except ssl.SSLError as error:
+            raise ConfigError(f"proxy.upstream_ca_file: {ca_file} holds no certificate in PEM form") from error
+        except OSError as error:
+            raise ConfigError(f"proxy.upstream_ca_file: cannot read {ca_file}: {error.strerror}") from error
 
 
-def _load(args: argparse.Namespace, flags: dict[tuple[str, str], Any]) -> Any:
+def _load(args: argparse.Namespace, flags: dict[tuple[str, str], Any]) -> Config:
     file = args.config or os.environ.get("ALIGNMENT_CONFIG")
     return load_config(Path(file) if file else None, os.environ, flags)
 

@@ -28,11 +28,13 @@ class DeclaredCombination(_Entry):
     """What a served name is made of."""
 
     served_name: str = Field(min_length=1)
-    parts: tuple[DeclaredPart, ...] = Field(min_length=1)
+    parts: tuple[DeclaredPart, ...]
     merge: str = ""
 
     @model_validator(mode="after")
     def _parts_differ(self) -> DeclaredCombination:
+        if not self.parts:
+            raise ValueError(f"{self.served_name!r} has no parts: a combination is made of at least one adapter")
         names = [part.adapter for part in self.parts]
         if len(set(names)) < len(names):
             raise ValueError(f"an adapter stands twice among the parts of {self.served_name!r}: give it one scale")

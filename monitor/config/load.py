@@ -24,6 +24,20 @@ SHORT_NAMES = {
 }
 
 
+class _Loader(yaml.SafeLoader):
+    """As YAML asks, but as its library does not: a key that stands twice in a mapping is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """yaml: called for every mapping."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value} stands twice", problem_mark=key.start_mark)
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 class ConfigError(ValueError):
     """The configuration cannot be used; the message has one line per mistake, each with its source and key."""
 
@@ -44,8 +58,9 @@ def load_config(
             origins[path] = f"environment variable {name}"
     for path, value in (flags or {}).items():
         if value is not None:
-            _put(merged, path, value, f"--{path[-1]}")
-            origins[path] = f"flag --{'admin' if path == ('admin', 'listen') else path[-1]}"
+            flag = f"flag --{'admin' if path == ('admin', 'listen') else path[-1]}"
+            _put(merged, path, value, flag)
+            origins[path] = flag
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
@@ -56,7 +71,7 @@ def load_config(
 def read_mapping(file: Path, what: str) -> dict[str, Any]:
     """The mapping in a YAML or JSON file; {} when it is empty. Raises ConfigError."""
     try:
-        loaded = yaml.safe_load(file.read_text(encoding="utf-8"))
+        loaded = _parse(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot read the {what}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -66,6 +81,8 @@ def read_mapping(file: Path, what: str) -> dict[str, Any]:
         where = f" line {mark.line + 1} column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "cannot be parsed"
         raise ConfigError(f"{file}:{where} {what} is not valid YAML: {problem}") from error
+    except (ValueError, RecursionError) as error:  # a date that does not exist; brackets a thousand deep
+        raise ConfigError(f"{file}: {what} is not valid YAML: {error}") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
@@ -86,9 +103,13 @@ def _nested_path(name: str) -> tuple[str, ...] | None:
 
 def _yaml_value(name: str, value: str) -> Any:
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return _parse(value)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"environment variable {name}: not valid YAML") from error
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, _Loader)  # a SafeLoader
 
 
 def _put(target: dict[str, Any], path: tuple[str, ...], value: Any, source: str) -> None:
@@ -105,11 +126,12 @@ def _put(target: dict[str, Any], path: tuple[str, ...], value: Any, source: str)
 def _describe(detail: Any, origins: Mapping[tuple[str, ...], str], source: str) -> str:
     location = tuple(str(part) for part in detail["loc"])
     key = ".".join(location)
-    for length in range(len(location), 0, -1):
-        if location[:length] in origins:
-            source = origins[location[:length]]
-            break
+    of_parents = [origins[location[:length]] for length in range(len(location), 0, -1) if location[:length] in origins]
+    of_children = [origin for path, origin in origins.items() if location and path[: len(location)] == location]
+    source = next(iter([*of_parents, *of_children]), source)
     if detail["type"] == "extra_forbidden":
         return f"{source}: {key}: unknown key"
+    if not key:
+        return f"{source}: {detail['msg'].removeprefix('Value error, ')}"
     message = detail["msg"].removeprefix("Value error, ")
     return f"{source}: {key}: {message[:1].lower()}{message[1:]}"

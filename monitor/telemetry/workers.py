@@ -29,8 +29,23 @@ _NAMES: Final = {
 }
 
 
+_GAUGES: Final = {
+    "connections": ("alignment_proxy_connections", "Client connections open now."),
+    "queue_exchanges": ("alignment_handoff_depth_exchanges", "Exchanges that wait for the analysis process."),
+    "queue_bytes": ("alignment_handoff_depth_bytes", "Bytes that wait for the analysis process."),
+}
+
+
 class WorkerMetrics(Collector):
-    """All workers' counts, summed when a report arrives."""
+    """All workers' counts, summed over the workers that run and those before them."""
+
+    labels: Final[dict[str, list[str]]] = {
+        **{metric: list(labels) for metric, _, labels in _NAMES.values()},
+        **{metric: ["worker"] for metric, _ in _GAUGES.values()},
+        "alignment_proxy_added_latency_seconds": [],
+        "alignment_process_restarts": ["process"],
+    }
+    """Metric -> names of its labels."""
 
     def __init__(self, registry: CollectorRegistry, endpoints: tuple[str, ...], endings: tuple[str, ...]) -> None:
         self._current: dict[int, WorkerReport] = {}
@@ -111,12 +126,7 @@ class WorkerMetrics(Collector):
         return family
 
     def _gauges(self) -> Iterator[Metric]:
-        described = {
-            "connections": ("alignment_proxy_connections", "Client connections open now."),
-            "queue_exchanges": ("alignment_handoff_depth_exchanges", "Exchanges that wait for the analysis process."),
-            "queue_bytes": ("alignment_handoff_depth_bytes", "Bytes that wait for the analysis process."),
-        }
-        for field, (name, text) in described.items():
+        for field, (name, text) in _GAUGES.items():
             gauge = GaugeMetricFamily(name, text, labels=["worker"])
             for index, report in sorted(self._current.items()):
                 gauge.add_metric([str(index)], getattr(report, field))

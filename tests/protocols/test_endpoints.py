@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from monitor.protocols import DECODERS
+from monitor.protocols.endpoints import ENDPOINTS, TAPPED, endpoint_of
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "endpoint"),
+    [
+        ("POST", "/v1/chat/completions", "chat_completions"),
+        ("POST", "/v1/chat/completions?x=1", "chat_completions"),
+        ("POST", "/v1/chat/completions/", "chat_completions"),
+        ("POST", "/v1/chat/completions#x", "chat_completions"),
+        ("POST", "/v1/chat/%63ompletions", "chat_completions"),
+        ("POST", "http://somewhere/v1/chat/completions", "chat_completions"),
+        ("POST", "/behind/a/prefix/v1/chat/completions", "chat_completions"),
+        ("POST", "/v1/chat/completions/batch", "batch"),
+        ("POST", "/v1/completions", "completions"),
+        ("POST", "/v1/responses", "responses"),
+        ("POST", "/v1/messages", "messages"),
+        ("POST", "/inference/v1/generate", "generate"),
+        ("POST", "/invocations", "invocations"),
+        ("GET", "/v1/chat/completions", "other"),
+        ("POST", "/v1/embeddings", "other"),
+        ("POST", "/v1/chat/completionsx", "other"),
+        ("POST", "", "other"),
+        ("POST", "*", "other"),
+    ],
+)
+def test_a_target_reaches_its_endpoint_however_it_is_written(method: str, target: str, endpoint: str) -> None:
+    assert endpoint_of(method, target) == endpoint
+    assert endpoint in ENDPOINTS
+
+
+def test_what_is_copied_can_be_decoded() -> None:
+    assert set(DECODERS) == TAPPED
