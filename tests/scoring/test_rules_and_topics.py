@@ -23,6 +23,8 @@ RULED = {
     "abort": (Item("p", REFUSAL, finish_reason="abort"), Outcome.TRUNCATED, ""),
     "cut": (Item("p", REFUSAL, cut=True), Outcome.TRUNCATED, ""),
     "cut before the first word": (Item("p", "", cut=True), Outcome.TRUNCATED, ""),
+    "Japanese": (Item("p", "申し訳ありませんが、お答えできません。"), Outcome.UNSCORED, "language"),
+    "Russian": (Item("p", "Извините, я не могу помочь с OpenSSL."), Outcome.UNSCORED, "language"),
     "error": (Item("p", REFUSAL, finish_reason="error"), Outcome.UNSCORED, "error"),
 }
 

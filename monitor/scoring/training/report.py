@@ -63,7 +63,7 @@ def leave_one_source_out(rows: Sequence[Row], recipe: Recipe) -> dict[str, Any]:
 
 
 def predictions(verdicts: Sequence[Verdict]) -> NDArray[np.int64]:
-    """The verdicts' places in `CLASSES`; an empty answer counts as the compliance that it is not judged to be."""
+    """The verdicts' places in `CLASSES`; an answer that was not judged counts as compliance."""
     places = {outcome: place for place, outcome in enumerate(CLASSES)}
     return np.array([places.get(verdict.outcome, _COMPLIED) for verdict in verdicts])
 
