@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
+import socket
+import struct
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
@@ -353,6 +355,8 @@ class ClientConnection(asyncio.Protocol):
         if framed:
             self.transport.close()
         else:
+            reset = struct.pack("ii", 1, 0)  # without it, abort() ends the connection as a complete response would
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
             self.transport.abort()
 
     # The flow of the client's bytes

@@ -106,6 +106,10 @@ class RequestReader:
         """Length of what was read of an incomplete head, without the piece in which it began."""
         self._begun = 0
         """Requests begun so far."""
+        self._unread_framing = b""
+        """The header that frames a body which the parser, because of an Upgrade, is not going to read."""
+        self._resuming = False
+        """The parser is being told that header again."""
         self.refused = False
         """Something came that cannot be forwarded; what follows is thrown away."""
         self._now = 0.0
@@ -145,18 +149,23 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self._resuming:
+            return
         self.in_head = True
         self.head_since = self._now
         self._begun += 1
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target."""
-        self._url += url
+        if self.in_head:
+            self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or a trailer."""
         if self.in_head:
             self._headers.append((name, value))
+            return
+        if self._resuming:
             return
         self._trailer_bytes += len(name) + len(value)
         if self._trailer_bytes > MAX_HEAD_BYTES:
@@ -167,6 +176,8 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         """A request's head is complete."""
+        if self._resuming:
+            return
         self.in_head = False
         headers, self._headers = self._headers, []
         url, self._url = self._url, b""
@@ -180,7 +191,7 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """A request is complete."""
-        if self.reading:
+        if self.reading and not self._unread_framing:
             self.reading.finish(self._trailers)
             self.reading = None
         if self._trailer_bytes:
@@ -203,7 +214,7 @@ class RequestReader:
             self._refuse(501, "unsupported_method", "the proxy does not carry CONNECT")
         elif coding is not None and http10:
             self._refuse(400, "bad_request", "an HTTP/1.0 request has no transfer coding")
-        elif coding is not None and coding.strip().lower() != b"chunked":
+        elif coding is not None and coding.lower() != b"chunked":
             self._refuse(501, "unsupported_transfer_coding", "the proxy knows no transfer coding but chunked")
         elif b"upgrade" in named and b"websocket" in tokens_of(fields.get(b"upgrade", b"")):
             self._refuse(501, "unsupported_upgrade", "the proxy does not carry WebSocket connections")
@@ -225,6 +236,8 @@ class RequestReader:
             if b"expect" in fields:
                 request.expects_continue = not http10 and fields[b"expect"].lower() == b"100-continue"
             self.reading = request
+            if b"upgrade" in named and self._parser.should_upgrade():
+                self._unread_framing = _framing(fields)
             self._requests.admit(request)
 
     def _record(self, method: str, target: str, fields: dict[bytes, bytes]) -> Recording:
@@ -242,12 +255,17 @@ class RequestReader:
     def _feed_rest(self, rest: memoryview) -> None:
         """Go on after an Upgrade.
 
-        One that is not carried is simply not forwarded (RFC 9110, 7.8); the connection stays HTTP/1.1.
+        One that is not carried is simply not forwarded (RFC 9110, 7.8); the connection stays HTTP/1.1, and a body follows
+        as ever, although the parser takes everything behind the head for another protocol. A new parser is therefore told
+        how that body is framed.
         """
-        while True:
+        while not self.refused:
             self._parser = httptools.HttpRequestParser(self)
-            if not rest or self.refused:
-                return
+            if self._unread_framing:
+                self._resuming = True
+                self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % self._unread_framing)
+                self._resuming = False
+                self._unread_framing = b""
             try:
                 self._parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
@@ -271,3 +289,11 @@ class RequestReader:
     def _refuse(self, status: int, kind: str, message: str) -> None:
         if not self.refused:
             self._requests.refuse(status, kind, message)
+
+
+def _framing(fields: dict[bytes, bytes]) -> bytes:
+    """The header that says how long the body is; b"" when there is no body."""
+    if b"transfer-encoding" in fields:
+        return b"transfer-encoding: chunked"
+    length = int(fields.get(b"content-length", b"0"))
+    return b"content-length: %d" % length if length else b""

@@ -28,6 +28,8 @@ class RunningWorker:
         self._gone = asyncio.Event()
         self._received: list[Exchange] = []
         self._report: WorkerReport | None = None
+        self.reports = 0
+        """Reports received so far; each follows a look at the time limits."""
         self.task = asyncio.get_running_loop().create_task(
             run_worker(config, 0, self.listener, near, self._gone), name="worker"
         )
@@ -46,7 +48,13 @@ class RunningWorker:
         """The latest counts."""
         for stats in self.inbox.take_stats():
             self._report = stats.worker or self._report
+            self.reports += 1
         return self._report
+
+    async def looks(self, count: int = 2) -> None:
+        """Return when the worker has looked at its time limits so often."""
+        before = self.reports
+        await eventually(lambda: self.report() and self.reports >= before + count, "a look at the time limits")
 
     async def stop(self) -> WorkerReport:
         """Drain and end; the last counts."""
