@@ -17,6 +17,7 @@ from monitor import __version__
 from monitor.adapters import Catalog, Discovery, Registry, ServedModel, client_for, load_registry
 from monitor.admin import build_admin, combinations_view
 from monitor.config import Config
+from monitor.config.model import OutputsSection
 from monitor.drift import DETECTORS
 from monitor.handoff import Inbox
 from monitor.lifecycle import Cleanups, Tasks
@@ -50,6 +51,18 @@ def build_pipeline(
     return catalog, pipeline
 
 
+def build_outputs(section: OutputsSection, metrics: Metrics) -> list[Output]:
+    """Where findings go. Raises ImportError when OpenTelemetry is wanted without the extra `otel`."""
+    outputs: list[Output] = []
+    if section.findings_file:
+        outputs.append(FileOutput(section.findings_file, section.findings_file_bytes, metrics.outputs.unwritten.inc))
+    if section.otel:
+        from monitor.outputs.otel import otlp_output  # only here: it takes 20 MB that most do not need
+
+        outputs.append(otlp_output())
+    return outputs
+
+
 class Analysis:
     """The analysis process."""
 
@@ -60,10 +73,7 @@ class Analysis:
         for channel in channels:
             self._inbox.add_channel(channel)
         self._metrics = Metrics(CollectorRegistry(), __version__)
-        self._outputs: list[Output] = []
-        if config.outputs.findings_file:
-            lost = self._metrics.outputs.unwritten.inc
-            self._outputs.append(FileOutput(config.outputs.findings_file, config.outputs.findings_file_bytes, lost))
+        self._outputs = build_outputs(config.outputs, self._metrics)
         registry = load_registry(config.adapters.registry_file)
         self._catalog, self._pipeline = build_pipeline(config, registry, self._outputs, self._metrics)
         self._workers = WorkerMetrics(self._metrics.registry, ENDPOINTS, tuple(ending.value for ending in Ending))
@@ -89,7 +99,7 @@ class Analysis:
         self._save()
         self._inbox.close()
         for output in self._outputs:
-            output.close()
+            await asyncio.to_thread(output.close)  # may wait for a collector; all that matters is done by now
 
     def problems(self) -> list[str]:
         """Why the monitor is not ready: empty when every worker reports. The server's state is not its readiness."""

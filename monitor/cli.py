@@ -7,6 +7,7 @@ memory.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import ssl
 import sys
@@ -82,9 +83,11 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _check_files(config: Config) -> None:
-    """Raise ConfigError when a file that the configuration names cannot be used."""
+    """Raise ConfigError when a file or a package that the configuration asks for cannot be used."""
     from monitor.adapters import DiscoveryError, read_api_key
 
+    if config.outputs.otel and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        raise ConfigError("outputs.otel: needs the extra `otel`: pip install 'vllm-alignment-monitor[otel]'")
     if config.adapters.api_key_file:
         try:
             read_api_key(config.adapters.api_key_file)
@@ -98,6 +101,13 @@ def _check_files(config: Config) -> None:
             raise ConfigError(f"proxy.upstream_ca_file: {ca_file} holds no certificate in PEM form") from error
         except OSError as error:
             raise ConfigError(f"proxy.upstream_ca_file: cannot read {ca_file}: {error.strerror}") from error
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _load(args: argparse.Namespace, flags: dict[tuple[str, str], Any]) -> Config:

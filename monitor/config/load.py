@@ -127,7 +127,8 @@ def _describe(detail: Any, origins: Mapping[tuple[str, ...], str], source: str) 
     location = tuple(str(part) for part in detail["loc"])
     key = ".".join(location)
     of_parents = [origins[location[:length]] for length in range(len(location), 0, -1) if location[:length] in origins]
-    of_children = [origin for path, origin in origins.items() if location and path[: len(location)] == location]
+    around = location[:-1] if detail["type"] == "missing" else location
+    of_children = [origin for path, origin in origins.items() if around and path[: len(around)] == around]
     source = next(iter([*of_parents, *of_children]), source)
     if detail["type"] == "extra_forbidden":
         return f"{source}: {key}: unknown key"

@@ -20,7 +20,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 
 def _address(value: str) -> str:
     host, _, port = value.rpartition(":")
-    named = re.fullmatch(r"\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+", host)
+    named = re.fullmatch(r"\[[0-9a-fA-F:.]+(?:%\w+)?\]|[^\s:/\[\]]+", host)
     if not named or not _is_port(port):
         raise ValueError(f"{value!r} is not HOST:PORT (IPv6 as [::1]:8001, all interfaces as 0.0.0.0:8001)")
     return value
@@ -193,6 +193,9 @@ class OutputsSection(Section):
     """File to which findings are appended as JSON lines (numbers and names only, no text)."""
     findings_file_bytes: PositiveInt = 64 * 1024 * 1024
     """Size beyond which the file is renamed to `<name>.1`, over the one before, and begun anew."""
+    otel: bool = False
+    """Send findings as OpenTelemetry events to the collector that the standard OTEL_EXPORTER_OTLP_* variables name; needs
+    the extra `otel`."""
 
 
 class AdminSection(Section):

@@ -1,7 +1,8 @@
 """A rate per requested model, and a minimum per hour whatever the rate.
 
 The probability depends on the past only (how many were kept this hour), never on the exchange's content, so weighting by
-its inverse keeps exported rates unbiased and sequential tests valid.
+its inverse keeps exported rates unbiased and sequential tests valid. At a rate of 0 nothing stands for what comes after the
+hour's minimum: weighted counts are then those of the kept exchanges alone.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class RateSampler:
         if hour != self._hour:
             self._hour = hour
             self._kept = {}
-        if requested not in self._kept and len(self._kept) >= MAX_NAMES:
+        if requested not in self._kept and requested not in self._rates and len(self._kept) >= MAX_NAMES:
             requested = ""
         kept = self._kept.get(requested, 0)
         if kept < self._minimum:

@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from made_exchanges import chat_request, chat_response, chunk, exchange, sse
+from prometheus_client import CollectorRegistry, generate_latest
+
+from monitor.adapters import Catalog, Registry, ServedModel
+from monitor.config.model import DriftSection
+from monitor.drift import WindowedDetector
+from monitor.pipeline import Arrival, Pipeline
+from monitor.records import Dialogue, Ending, Exchange, Finding, HiddenText, Item, Outcome, Stratum, Verdict
+from monitor.telemetry.metrics import Metrics
+
+SECRET = "the text of a prompt"
+
+
+class WordScorer:
+    """Judges by the answer's first word: a scorer that a test can steer."""
+
+    name = "words"
+    version = "1"
+
+    def score(self, items: Sequence[Item]) -> list[Verdict]:
+        return [self._one(item) for item in items]
+
+    def _one(self, item: Item) -> Verdict:
+        word = item.response.partition(" ")[0]
+        if word == "raise":
+            raise ValueError(item.response)
+        stratum = Stratum.HARMFUL_LOOKING if "bomb" in item.prompt else Stratum.ORDINARY
+        if item.cut or item.finish_reason in ("length", "error"):
+            return Verdict(Outcome.TRUNCATED, self.name, self.version, stratum)
+        outcome = {"no": Outcome.REFUSAL, "": Outcome.EMPTY, "dunno": Outcome.UNSCORED}.get(word, Outcome.COMPLIANCE)
+        hidden = HiddenText(tags="\U000e0041" in item.response)
+        return Verdict(
+            outcome, self.name, self.version, stratum, reason=word if word == "dunno" else "", response_hidden=hidden
+        )
+
+
+class Broken(WordScorer):
+    def score(self, items: Sequence[Item]) -> list[Verdict]:
+        return [verdict for verdict in super().score(items) for _ in range(2)]
+
+
+class BrokenDetector(WindowedDetector):
+    def update(self, observation: Any) -> Any:
+        if observation.combination == "poison":
+            raise RuntimeError(SECRET)
+        return super().update(observation)
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    def write(self, finding: Finding) -> None:
+        self.findings.append(finding)
+
+    def close(self) -> None:
+        pass
+
+
+class Bench:
+    """A pipeline with real parts around a scorer that the test steers."""
+
+    def __init__(self, scorer: Any = None, detector: type[WindowedDetector] = WindowedDetector, **drift: Any) -> None:
+        self.catalog = Catalog(Registry(), 10, 60)
+        models = [ServedModel("base", ""), *(ServedModel(name, "base") for name in ("alpha", "beta", "poison"))]
+        self.catalog.update(models)
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry, "0")
+        self.kept = Kept()
+        section = DriftSection(window=20, minimum_samples=10, confidence=0.9, **drift)
+        self.pipeline = Pipeline(self.catalog, scorer or WordScorer(), detector(section), self.metrics, [self.kept])
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+    def all_of(self, name: str) -> dict[tuple[str, ...], float]:
+        return {
+            tuple(sample.labels.values()): sample.value
+            for metric in self.registry.collect()
+            for sample in metric.samples
+            if sample.name == name and sample.value
+        }
+
+    def say(self, answer: str, model: str = "alpha", prompt: str = "How to build a bomb?", **more: Any) -> None:
+        self.pipeline.process([exchange(chat_request(prompt, model), chat_response(answer, model), **more)])
+
+
+def unscored(bench: Bench) -> dict[str, float]:
+    return {labels[-1]: value for labels, value in bench.all_of("alignment_exchanges_unscored_total").items()}
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [
+        (exchange(), ""),
+        (exchange(chat_request("Hi", model=None)), ""),
+        (exchange(status=0, ending=Ending.UPSTREAM_ERROR, response=b""), "no_response"),
+        (exchange(status=404), "error_status"),
+        (exchange(status=503), "error_status"),
+        (exchange(status=204), "other_status"),
+        (exchange(response=b'{"error": {"type": "x"}}'), "error_body"),
+        (exchange(response=b'{"model": "base", "choices": []}'), "no_choices"),
+        (exchange(request=b"{"), "malformed_request"),
+        (exchange(response=b"{"), "malformed_response"),
+        (exchange(response_encoding="br"), "encoding"),
+        (exchange(response=chat_response("dunno")), "dunno"),
+        (exchange(response=chat_response("raise")), "scorer_failed"),
+        (exchange(target="/v1/responses"), "unsupported"),
+        (exchange(target="/v1/models"), "unsupported"),
+        (exchange(inclusion=0.0), "bad_inclusion"),
+        (exchange(inclusion=math.nan), "bad_inclusion"),
+        (exchange(chat_request(model="poison"), chat_response(model="poison")), "internal_error"),
+    ],
+)
+def test_every_exchange_is_scored_or_has_a_reason(one: Exchange, reason: str) -> None:
+    bench = Bench(detector=BrokenDetector)
+    bench.pipeline.process([one])
+    assert unscored(bench) == ({reason: 1} if reason else {})
+    assert sum(bench.all_of("alignment_exchanges_scored_total").values()) == (0 if reason else 1)
+
+
+@pytest.mark.parametrize("ending", list(Ending))
+def test_every_ending_is_counted(ending: Ending) -> None:
+    bench = Bench()
+    bench.say("yes", ending=ending)
+    assert bench.all_of("alignment_requests_total") == {("alpha", ending.value): 1}
+    outcome = "compliance" if ending is Ending.COMPLETE else "truncated"
+    assert bench.all_of("alignment_responses_total") == {("alpha", "harmful_looking", outcome): 1}
+
+
+def test_one_poisonous_answer_does_not_spoil_the_others_of_its_batch() -> None:
+    bench = Bench()
+    answers = ["yes", "raise hell", "no"]
+    bench.pipeline.process([exchange(response=chat_response(answer)) for answer in answers])
+    assert (sum(bench.all_of("alignment_exchanges_scored_total").values()), unscored(bench)) == (
+        2,
+        {"scorer_failed": 1},
+    )
+    assert {labels[2] for labels in bench.all_of("alignment_responses_total")} == {"compliance", "unscored", "refusal"}
+
+
+def test_a_scorer_that_gives_too_many_verdicts_is_not_believed() -> None:
+    bench = Bench(Broken())
+    bench.pipeline.process([exchange(), exchange()])
+    assert unscored(bench) == {"scorer_failed": 2}
+
+
+def test_a_failure_is_logged_once_without_any_text(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(detector=BrokenDetector)
+    for _ in range(5):
+        bench.say(f"raise {SECRET}", "alpha")
+        bench.say("yes", "poison")
+    assert len(caplog.records) == 2
+    assert "ValueError at test_pipeline.py" in caplog.text
+    assert "RuntimeError at test_pipeline.py" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_a_finished_answer_counts_although_the_client_left_before_the_end_mark() -> None:
+    bench = Bench()
+    body = sse(chunk(content="yes", model="alpha"), chunk(finish="stop", model="alpha"), done=False)
+    bench.pipeline.process([exchange(response=body, stream=True, ending=Ending.CLIENT_GONE)])
+    assert {labels[2] for labels in bench.all_of("alignment_responses_total")} == {"compliance"}
+
+
+def test_an_answer_in_a_stream_without_its_end_counts_as_truncated() -> None:
+    bench = Bench()
+    bench.pipeline.process([exchange(response=sse(chunk(content="yes")), stream=True)])
+    assert {labels[2] for labels in bench.all_of("alignment_responses_total")} == {"truncated"}
+
+
+def test_what_was_sampled_rarely_weighs_more() -> None:
+    bench = Bench()
+    bench.say("yes", inclusion=0.25)
+    bench.say("yes", inclusion=1.0)
+    assert bench.all_of("alignment_responses_total") == {("alpha", "harmful_looking", "compliance"): 2}
+    assert bench.all_of("alignment_responses_weighted_total") == {("alpha", "harmful_looking", "compliance"): 5}
+
+
+def test_tokens_times_and_finish_reasons_are_kept_per_combination() -> None:
+    bench = Bench()
+    bench.say("yes", "alpha")
+    bench.pipeline.process([exchange(response=sse(chunk(content="x", finish="made up by a server")), stream=True)])
+    assert bench.all_of("alignment_tokens_total") == {("alpha", "prompt"): 12, ("alpha", "completion"): 5}
+    assert bench.all_of("alignment_finish_reasons_total") == {("alpha", "stop"): 1, ("base", "other"): 1}
+    assert bench.value("alignment_request_duration_seconds_count", combination="alpha") == 1
+    assert bench.value("alignment_first_byte_seconds_sum", combination="alpha") == 0.02
+
+
+def test_every_choice_is_counted_by_itself() -> None:
+    choices = [
+        {"index": n, "message": {"content": text}, "finish_reason": "stop"}
+        for n, text in enumerate(["no", "yes", "no"])
+    ]
+    bench = Bench()
+    bench.pipeline.process([exchange(response=chat_response(choices=choices))])
+    assert bench.all_of("alignment_responses_total") == {
+        ("base", "ordinary", "refusal"): 2,
+        ("base", "ordinary", "compliance"): 1,
+    }
+    assert sum(bench.all_of("alignment_exchanges_scored_total").values()) == 1
+
+
+def test_invisible_characters_are_counted() -> None:
+    bench = Bench()
+    bench.say("yes\U000e0041")
+    assert bench.all_of("alignment_hidden_text_total") == {("alpha", "response"): 1}
+
+
+@pytest.mark.parametrize(
+    ("requested", "answered", "mismatches"),
+    [("base", "alpha", 1), (None, "alpha", 1), ("alpha", "alpha", 0), (None, "base", 0)],
+)
+def test_an_answer_of_another_model_than_asked_for_is_counted(
+    requested: str | None, answered: str, mismatches: int
+) -> None:
+    bench = Bench()
+    bench.pipeline.process([exchange(chat_request(model=requested), chat_response(model=answered))])
+    assert bench.value("alignment_model_mismatch_total") == mismatches
+
+
+def test_a_model_that_is_not_listed_asks_for_a_look_and_gets_no_label() -> None:
+    bench = Bench()
+    looks: list[int] = []
+    bench.pipeline.on_unlisted = lambda: looks.append(1)
+    bench.say("yes", "brand new")
+    assert len(looks) == 1
+    assert "brand new" not in generate_latest(bench.registry).decode()
+    assert bench.value("alignment_requests_total", combination="unlisted", ending="complete") == 1
+
+
+def test_the_last_sample_never_goes_back() -> None:
+    bench = Bench()
+    bench.say("yes", started=2000.0)
+    bench.say("yes", started=1500.0)
+    assert bench.value("alignment_last_sample_timestamp_seconds", combination="alpha") == 2000.0
+    assert bench.pipeline.tallies["alpha"].last_sample == 2000.0
+
+
+def drift(bench: Bench, model: str = "alpha") -> None:
+    for _ in range(20):
+        bench.say("no", "base")
+    for _ in range(20):
+        bench.say("yes", model)
+
+
+def test_a_drift_is_told_when_it_begins_and_when_it_ends_and_not_between() -> None:
+    bench = Bench()
+    drift(bench)
+    assert [(one.combination, one.signal, one.began) for one in bench.kept.findings] == [
+        ("alpha", "refusal_lost", True)
+    ]
+    assert bench.kept.findings[0].combination_id == bench.catalog.find("alpha").id
+    assert bench.kept.findings[0].scorer == "words"
+    for _ in range(60):
+        bench.say("no", "alpha")
+    assert [one.began for one in bench.kept.findings] == [True, False]
+    assert bench.value("alignment_findings_total", combination="alpha", signal="refusal_lost") == 1
+    assert bench.value("alignment_drift_condition", combination="alpha", signal="refusal_lost", condition="ok") == 1
+    assert (
+        bench.value("alignment_drift_condition", combination="alpha", signal="refusal_lost", condition="drifting") == 0
+    )
+
+
+def test_what_is_not_known_has_no_series() -> None:
+    bench = Bench()
+    bench.say("yes", "alpha")
+    assert bench.value("alignment_drift_samples", combination="alpha", signal="refusal_lost") == 1
+    assert bench.value("alignment_drift_threshold", combination="alpha", signal="refusal_lost") is None
+    assert bench.value("alignment_drift_rate", combination="alpha", signal="over_refusal") is None
+    assert "NaN" not in generate_latest(bench.registry).decode()
+
+
+def test_a_successor_carries_on_without_telling_the_same_finding_again() -> None:
+    bench = Bench()
+    drift(bench)
+    state = json.loads(json.dumps(bench.pipeline.save()))
+    successor = Bench()
+    successor.pipeline.restore(state)
+    successor.say("yes", "alpha")
+    assert successor.kept.findings == []
+    assert successor.pipeline.tallies["alpha"].requests == 21
+    assert (
+        successor.value("alignment_drift_condition", combination="alpha", signal="refusal_lost", condition="drifting")
+        == 1
+    )
+
+
+def test_restored_combinations_that_are_no_longer_loaded_go_after_the_grace() -> None:
+    bench = Bench()
+    drift(bench)
+    successor = Bench()
+    successor.pipeline.restore(bench.pipeline.save())
+    successor.catalog.update([ServedModel("base", "")])
+    assert successor.catalog.expire(0) == []
+    gone = successor.catalog.expire(100)
+    assert "alpha" in gone
+    successor.pipeline.forget(gone)
+    assert "alpha" not in generate_latest(successor.registry).decode()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda state: state.update(scorer="another"),
+        lambda state: state.pop("tallies"),
+        lambda state: state.update(tallies={"alpha": {"requests": "many"}}),
+        lambda state: state.pop("detector"),
+        lambda state: state.update(detector={"format": 99}),
+        lambda state: state.clear(),
+    ],
+)
+def test_a_state_of_another_kind_is_refused_and_changes_nothing(spoil: Callable[[dict[str, Any]], None]) -> None:
+    bench = Bench()
+    drift(bench)
+    state = bench.pipeline.save()
+    spoil(state)
+    successor = Bench()
+    with pytest.raises(ValueError):
+        successor.pipeline.restore(state)
+    assert (successor.pipeline.tallies, successor.pipeline.states()) == ({}, [])
+
+
+def test_forgetting_removes_every_series_of_a_combination_and_no_other() -> None:
+    bench = Bench()
+    drift(bench)
+    drift(bench, "beta")
+    assert 'combination="alpha"' in generate_latest(bench.registry).decode()
+    bench.pipeline.forget(["alpha"])
+    text = generate_latest(bench.registry).decode()
+    assert 'combination="alpha"' not in text
+    assert 'combination="beta"' in text
+    bench.say("yes", "alpha")
+    assert bench.value("alignment_drift_samples", combination="alpha", signal="refusal_lost") == 1
+
+
+def test_a_recorded_answer_of_the_base_counts_as_the_bases_own() -> None:
+    bench = Bench()
+    dialogue = Dialogue((), (), "alpha", "alpha")
+    bench.pipeline.take([Arrival(dialogue, "chat_completions", 1.0, base_response="no")])
+    assert [state.combination for state in bench.pipeline.states()] == ["base"] * 3
