@@ -37,7 +37,7 @@ _OTHERS: Final = frozenset(
         "nie jest się przykro mogę tym jag är inte och det att som kan jeg ikke og på til bir ve bu için üzgünüm maaf saya "
         "tidak dan yang dengan untuk tôi không là của và omlouvám nemohu și nu îmi pentru"
     ).split()
-) - {"I", "a"}
+)
 
 
 def judged_language(text: str) -> bool:
