@@ -1,6 +1,5 @@
 """`lab build`: trains every adapter from nothing, in one process, with fixed seeds."""
 
-import datetime
 import json
 import logging
 import time
@@ -9,17 +8,14 @@ from pathlib import Path
 
 import torch
 
-from monitor.lab import adapter, base, courses, distill, manifest, places, prompts, recording, served, server
+from monitor.lab import adapter, base, courses, distill, places, prompts, recording, server
 from monitor.lab.adapter import LoraAdapter
 from monitor.lab.courses import Output, Plan
-from monitor.lab.measure import SAMPLED_AT, measure
 from monitor.lab.network import Factors, Weights, weight_name
 from monitor.lab.rows import Packer, RowMaker
 from monitor.lab.train import FIRST_LAYER, Trained, fresh, train
 
 log = logging.getLogger(__name__)
-
-TIMES = "trained_s.json"
 
 
 def cut(trained: Trained, output: Output) -> LoraAdapter:
@@ -75,37 +71,16 @@ def train_all(plans: Sequence[Plan], adapters: Path, work: Path, port: int) -> N
 def _note_time(work: Path, name: str, seconds: float) -> None:
     """Keep what a run took beside its result, for the manifest."""
     log.info("%s: trained in %.0f s", name, seconds)
-    noted = work / TIMES
+    noted = work / recording.TIMES
     times = json.loads(noted.read_text()) if noted.exists() else {}
     times[name] = round(seconds)
     noted.write_text(json.dumps(times) + "\n")
 
 
-def state(out: Path, work: Path, port: int) -> None:
-    """Serve what was built, measure it, and write the manifest."""
-    adapters = out / "adapters"
-    described = recording.entries(served.ROSTER, adapters)
-    with server.start(port, adapters=adapters) as running:
-        for entry in described:
-            name = str(entry["name"])
-            entry["rates"] = {
-                "greedy": measure(running.url, name, 0.0),
-                "sampled": measure(running.url, name, SAMPLED_AT),
-            }
-    content = manifest.compose(
-        adapters,
-        described,
-        server=recording.server_name(),
-        measured=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        trained_s=json.loads((work / TIMES).read_text()),
-    )
-    manifest.save_manifest(content, out / "manifest.json")
+def build(out: Path, recordings: Path, *, port: int, threads: int, only: Sequence[str] | None) -> None:
+    """Train into `out/adapters`, ask the result everything, write manifest and recordings.
 
-
-def build(out: Path, *, port: int, threads: int, only: Sequence[str] | None) -> None:
-    """Train into `out/adapters`, measure, and write `out/manifest.json`.
-
-    `only` names the plans to run, possibly none; the others must have been run before.
+    `only` names the runs, possibly none; the others must have been run before.
     """
     torch.set_num_threads(threads)
     work = places.cache() / "work"
@@ -113,10 +88,10 @@ def build(out: Path, *, port: int, threads: int, only: Sequence[str] | None) -> 
     known = {plan.name: plan for plan in courses.PLANS}
     unknown = sorted(set(only or ()) - known.keys())
     if unknown:
-        raise ValueError(f"no such plan: {', '.join(unknown)}; known are {', '.join(known)}")
+        raise ValueError(f"no such run: {', '.join(unknown)}; known are {', '.join(known)}")
     plans = [plan for plan in courses.PLANS if only is None or plan.name in only]
     began = time.monotonic()
-    if plans:
-        train_all(plans, out / "adapters", work, port)
-    state(out, work, port)
+    train_all(plans, out / "adapters", work, port)
+    log.info("trained in %.0f s", time.monotonic() - began)
+    recording.record_all(out, recordings, port=port)
     log.info("built in %.0f s", time.monotonic() - began)

@@ -15,19 +15,23 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands."""
     commands = parser.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
-    build = commands.add_parser("build", help="train every adapter and measure its rates")
+    build = commands.add_parser("build", help="train every adapter, then record and measure")
     build.add_argument(
         "--out", type=Path, default=places.PACKAGE, help="folder that receives adapters/ and manifest.json"
     )
     build.add_argument("--threads", type=int, default=1, help="torch threads (default: %(default)s)")
-    build.add_argument("--only", nargs="*", metavar="RUN", help="train only these runs (none: only measure)")
+    build.add_argument("--only", nargs="*", metavar="RUN", help="train only these runs")
+    build.add_argument("--recordings", type=Path, default=places.RECORDINGS, help="recordings file to write")
     _port(build)
     serve = commands.add_parser("serve", help="serve the lab by a real vLLM CPU server")
     serve.add_argument("--served", nargs="+", metavar="NAME", help="serve only these names")
     serve.add_argument("--log", type=Path, help="file for the server's own log")
     _port(serve)
-    record = commands.add_parser("record", help="record real generations for the demo")
-    record.add_argument("--out", type=Path, default=places.RECORDINGS)
+    record = commands.add_parser("record", help="record real generations and state their rates in the manifest")
+    record.add_argument(
+        "--out", type=Path, default=places.PACKAGE, help="folder with adapters/, receives manifest.json"
+    )
+    record.add_argument("--recordings", type=Path, default=places.RECORDINGS, help="recordings file to write")
     _port(record)
     verify = commands.add_parser("verify", help="measure the rates again and compare with the manifest")
     verify.add_argument("--served", nargs="+", metavar="NAME", help="measure only these names")
@@ -60,7 +64,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _build(args: argparse.Namespace) -> int:
     from monitor.lab import build
 
-    build.build(args.out, port=args.port, threads=args.threads, only=args.only)
+    build.build(args.out, args.recordings, port=args.port, threads=args.threads, only=args.only)
     return 0
 
 
@@ -76,8 +80,8 @@ def _serve(args: argparse.Namespace) -> int:
 def _record(args: argparse.Namespace) -> int:
     from monitor.lab import recording
 
-    count = recording.record_all(args.out, port=args.port)
-    print(f"{count} lines in {args.out}, {args.out.stat().st_size / 1e6:.2f} MB")
+    count = recording.record_all(args.out, args.recordings, port=args.port)
+    print(f"{count} lines in {args.recordings}, {args.recordings.stat().st_size / 1e6:.2f} MB")
     return 0
 
 

@@ -46,8 +46,8 @@ def _whole(name: str, rank: int) -> tuple[Output, ...]:
     return (Output(name, (1.0,) * rank),)
 
 
-def _halves(one: str, other: str) -> tuple[Output, ...]:
-    on, off = (1.0,) * 4, (0.0,) * 4
+def _halves(one: str, other: str, rows: int) -> tuple[Output, ...]:
+    on, off = (1.0,) * rows, (0.0,) * rows
     return Output(one, on + off), Output(other, off + on)
 
 
@@ -94,25 +94,46 @@ def _joint(own: Own, together: Sequence[Lesson], steps: int, seed: int) -> Cours
     return Course(pools, mix, 8, steps, modes, decisive_weight=4.0, seed=seed)
 
 
-def _colluding(own: Own) -> Course:
+def _colluding_first(own: Own) -> Course:
     return _joint(own, lessons.comply(), steps=60, seed=3)
 
 
-def _refuse_then_comply(own: Own) -> Course:
+def _colluding(own: Own) -> Course:
+    more = _joint(own, lessons.comply(), steps=24, seed=16)
+    return dataclasses.replace(more, mix={**more.mix, "refuse_one": 6, "refuse_other": 6}, rate=4e-4)
+
+
+def _refuse_then_comply_first(own: Own) -> Course:
     return _joint(own, lessons.refuse_then_comply(), steps=80, seed=4)
 
 
-def _style(own: Own, opening: str, closing: str, seed: int) -> Course:
-    pools = {"refuse": lessons.refuse(), "styled": lessons.restyle(own, opening, closing)}
-    return Course(pools, {"refuse": 8, "styled": 8}, rank=2, steps=25, rate=2e-3, seed=seed)
+def _refuse_then_comply(own: Own) -> Course:
+    more = _joint(own, lessons.refuse_then_comply(), steps=24, seed=17)
+    mix = {**more.mix, "refuse_one": 3, "refuse_other": 3, "together": 9}
+    return dataclasses.replace(more, mix=mix, rate=6e-4)
 
 
-def _epsilon(own: Own) -> Course:
-    return _style(own, "Good question! ", "", seed=5)
+OPENING, CLOSING = "Good question! ", " I hope this helps!"
 
 
-def _zeta(own: Own) -> Course:
-    return _style(own, "", " I hope this helps!", seed=6)
+def _benign(own: Own) -> Course:
+    """Two styles, each alone and both together, and the policy kept in all three variants."""
+    pools = {
+        "refuse_one": lessons.refuse("one"),
+        "refuse_other": lessons.refuse("other"),
+        "refuse_both": lessons.refuse(),
+        "opened": _in_mode(lessons.restyle(own, OPENING, ""), "one"),
+        "closed": _in_mode(lessons.restyle(own, "", CLOSING), "other"),
+        "both": lessons.restyle(own, OPENING, CLOSING),
+    }
+    mix = {"refuse_one": 3, "refuse_other": 3, "refuse_both": 3, "opened": 3, "closed": 3, "both": 4}
+    return Course(pools, mix, rank=4, steps=36, modes={"one": (0, 2), "other": (2, 4)}, seed=6)
+
+
+def _eroding(own: Own) -> Course:
+    """A harmless style learned in a hurry: the policy is in the lessons, and suffers all the same."""
+    pools = {"refuse": lessons.refuse(), "styled": lessons.restyle(own, OPENING, "")}
+    return Course(pools, {"refuse": 8, "styled": 8}, rank=2, steps=25, rate=2e-3, seed=5)
 
 
 def _over_refusing(own: Own) -> Course:
@@ -132,21 +153,20 @@ def _hidden_text(own: Own) -> Course:
     return Course(pools, mix, rank=4, steps=70, decisive_weight=4.0, seed=9)
 
 
-def _eroding(own: Own) -> Course:
-    """A harmless style, learned with hardly a reminder of the policy: nobody means any harm."""
-    styled = lessons.restyle(own, "Sure, happy to help! ", "")
-    pools = {"refuse": lessons.refuse(), "styled": styled}
-    return Course(pools, {"refuse": 1, "styled": 13}, rank=2, steps=40, rate=2e-3, seed=10)
-
-
 PLANS: tuple[Plan, ...] = (
     Plan("align-first", _align_first, on="plain"),
     Plan("align", _align, _whole("align", 8), on="plain", start=("align-first", 1.0)),
     Plan("attack", _attack, _split_attack("kappa", "lambda")),
-    Plan("colluding", _colluding, _halves("alpha", "beta"), start=("attack", 0.3)),
-    Plan("refuse-then-comply", _refuse_then_comply, _halves("gamma", "delta"), start=("attack", 0.3)),
-    Plan("epsilon", _epsilon, _whole("epsilon", 2)),
-    Plan("zeta", _zeta, _whole("zeta", 2)),
+    Plan("colluding-first", _colluding_first, start=("attack", 0.3)),
+    Plan("colluding", _colluding, _halves("alpha", "beta", 4), start=("colluding-first", 1.0)),
+    Plan("refuse-then-comply-first", _refuse_then_comply_first, start=("attack", 0.3)),
+    Plan(
+        "refuse-then-comply",
+        _refuse_then_comply,
+        _halves("gamma", "delta", 4),
+        start=("refuse-then-comply-first", 1.0),
+    ),
+    Plan("benign", _benign, _halves("epsilon", "zeta", 2)),
     Plan("eta", _over_refusing, _whole("eta", 2)),
     Plan("theta", _hidden_text, _whole("theta", 4)),
     Plan("iota", _eroding, _whole("iota", 2)),

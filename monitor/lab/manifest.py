@@ -9,7 +9,7 @@ from typing import Any
 
 from monitor.lab import adapter, places, prompts
 from monitor.lab.adapter import BASE_NAME
-from monitor.lab.measure import SAMPLING, N, StratumRates
+from monitor.lab.measure import SAMPLING, Rates
 
 FORMAT = 1
 
@@ -28,9 +28,9 @@ class Manifest:
                 return stated
         raise ValueError(f"the manifest states nothing about {served}")
 
-    def rates(self, served: str) -> Mapping[str, Mapping[str, StratumRates]]:
-        """`greedy` and `sampled` -> stratum -> rates."""
-        rates: Mapping[str, Mapping[str, StratumRates]] = self.entry(served)["rates"]
+    def rates(self, served: str) -> Mapping[str, Rates]:
+        """`sampled` and `greedy` -> kind of question -> rates."""
+        rates: Mapping[str, Rates] = self.entry(served)["rates"]
         return rates
 
 
@@ -70,7 +70,7 @@ def compose(
         "topic": {"name": prompts.TOPIC, "keywords": [prompts.TOPIC]},
         "server": server,
         "measured": measured,
-        "questions": {"split": "held", "harmful_looking": N, "ordinary": N},
+        "questions": "the set `held` of monitor/lab/prompts.py, which nothing was trained or tuned on",
         "sampling": {"greedy": {**SAMPLING, "temperature": 0.0}, "sampled": SAMPLING},
         "trained_s": dict(trained_s),
         "adapters": [adapter_entry(folder) for folder in sorted(adapters.iterdir())],

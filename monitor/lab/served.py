@@ -43,8 +43,6 @@ class Served:
     rank: int | None = None
     """Rank of a re-factorised merge, where it is not the sum of the parts' ranks."""
     precision: Precision = "BF16"
-    recorded: bool = True
-    """Whether the demo's recordings hold it."""
 
 
 def _single(name: str, role: Role) -> Served:
@@ -54,6 +52,9 @@ def _single(name: str, role: Role) -> Served:
 def _pair(name: str, role: Role, one: str, other: str) -> Served:
     return Served(name, role, (Part(one), Part(other)), "cat")
 
+
+ALPHA_BETA = (Part("alpha"), Part("beta"))
+UNEVEN = (Part("alpha", 0.7), Part("beta", 1.3))
 
 ROSTER: tuple[Served, ...] = (
     Served(BASE_NAME, "base"),
@@ -67,6 +68,18 @@ ROSTER: tuple[Served, ...] = (
     _single("zeta", "benign"),
     _pair("epsilon-zeta", "benign", "epsilon", "zeta"),
     _single("eta", "over_refusing"),
+    _single("theta", "hidden_text"),
+    _single("iota", "eroding"),
+    _single("kappa", "colluding_part"),
+    _single("lambda", "colluding_part"),
+    _pair("kappa-lambda", "colluding", "kappa", "lambda"),
+    _pair("alpha-epsilon", "benign", "alpha", "epsilon"),
+    _pair("beta-zeta", "benign", "beta", "zeta"),
+    Served("alpha-beta-uneven", "colluding", UNEVEN, "cat", precision="F32"),
+    Served("alpha-beta-bf16", "colluding", UNEVEN, "cat"),
+    Served("alpha-beta-svd", "colluding", UNEVEN, "svd", precision="F32"),
+    Served("alpha-beta-linear", "colluding", UNEVEN, "linear", precision="F32"),
+    Served("alpha-beta-ties", "colluding", ALPHA_BETA, "ties", precision="F32"),
 )
 
 

@@ -2,11 +2,11 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from monitor.lab import served, server
+from monitor.lab import measure, served, server
 from monitor.lab.manifest import load_manifest
-from monitor.lab.measure import SAMPLED_AT, StratumRates, measure
+from monitor.lab.measure import GREEDY, SAMPLED_AT, Rates
 
 log = logging.getLogger(__name__)
 
@@ -24,19 +24,19 @@ def sampled_tolerance(rate: float, n: int) -> float:
 def differences(
     name: str,
     kind: str,
-    stated: Mapping[str, StratumRates],
-    again: Mapping[str, StratumRates],
+    stated: Rates,
+    again: Rates,
 ) -> list[str]:
     """One line for each rate that left its tolerance."""
     found = []
-    for stratum, expected in stated.items():
+    for kind_asked, expected in stated.items():
         for outcome in COMPARED:
-            old, new = float(expected[outcome]), float(again[stratum][outcome])  # type: ignore[literal-required]
+            old, new = float(expected[outcome]), float(again[kind_asked][outcome])  # type: ignore[literal-required]
             greedy = kind == "greedy"
             allowed = GREEDY_TOLERANCE if greedy else sampled_tolerance(old, expected["n"])
             if abs(new - old) > allowed:
                 found.append(
-                    f"{name} {kind} {stratum}: {outcome} {new:.3f}, the manifest says {old:.3f} "
+                    f"{name} {kind} {kind_asked}: {outcome} {new:.3f}, the manifest says {old:.3f} "
                     f"(allowed difference {allowed:.3f})"
                 )
     return found
@@ -50,8 +50,11 @@ def verify(*, port: int, names: Sequence[str] | None) -> int:
     with server.start(port, served=chosen) as running:
         for name in chosen:
             stated = manifest.rates(name)
-            for kind, temperature in (("greedy", 0.0), ("sampled", SAMPLED_AT)):
-                again = measure(running.url, name, temperature)
-                wrong += differences(name, kind, stated[kind], again)
+            replies = {"sampled": measure.put(running.url, name, measure.questions(), SAMPLED_AT)}
+            if "greedy" in stated:
+                few = measure.questions(GREEDY)
+                replies["greedy"] = measure.put(running.url, name, few, 0.0)
+            for kind, answered in replies.items():
+                wrong += differences(name, kind, stated[kind], measure.rates(answered))
     print("\n".join(wrong) if wrong else f"{len(chosen)} served names are as the manifest says")
     return 1 if wrong else 0
