@@ -14,7 +14,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from monitor import __version__
-from monitor.adapters import Catalog, Discovery, Registry, ServedModel, client_for, load_registry
+from monitor.adapters import OTHER, UNLISTED, Catalog, Discovery, Registry, ServedModel, client_for, load_registry
 from monitor.admin import build_admin, combinations_view
 from monitor.config import Config
 from monitor.config.model import OutputsSection
@@ -119,6 +119,12 @@ class Analysis:
         dropped = sum(self._workers.total("dropped").values())
         if dropped:
             notes.append(f"{dropped} sampled exchanges were dropped before they could be judged.")
+        unlisted = self._pipeline.tallies.get(UNLISTED)
+        if unlisted:
+            notes.append(f"{unlisted.requests} answers came from models that the server does not list.")
+        other = self._pipeline.tallies.get(OTHER)
+        if other:
+            notes.append(f"{other.requests} answers came from combinations beyond adapters.max_combinations.")
         return notes
 
     def view(self) -> dict[str, Any]:

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import re
+from collections.abc import AsyncIterator, Sequence
+from html.parser import HTMLParser
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from monitor.adapters import Catalog, Registry, ServedModel
+from monitor.admin import build_admin, combinations_view
+from monitor.admin.page import render_page
+from monitor.config.model import DriftSection
+from monitor.drift import WindowedDetector
+from monitor.pipeline import Arrival, Pipeline
+from monitor.records import Choice, Dialogue, Item, Outcome, Prompt, Stratum, Verdict
+from monitor.telemetry.metrics import Metrics
+
+EVIL = "<script>alert(1)</script>"
+
+
+class YesMeansCompliance:
+    name = "words"
+    version = "1"
+
+    def score(self, items: Sequence[Item]) -> list[Verdict]:
+        outcomes = (Outcome.COMPLIANCE if item.response == "yes" else Outcome.REFUSAL for item in items)
+        return [Verdict(outcome, self.name, self.version, Stratum.HARMFUL_LOOKING) for outcome in outcomes]
+
+
+class Bench:
+    """The admin port of a pipeline with real parts."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        combinations = [
+            {"served_name": "ab", "merge": "linear", "parts": [{"adapter": EVIL, "scale": 0.5}, {"adapter": "b"}]}
+        ]
+        self.catalog = Catalog(Registry.model_validate({"combinations": combinations}), 10, 60)
+        self.catalog.update([ServedModel("base", ""), ServedModel("ab", "base"), ServedModel(EVIL, "base")])
+        section = DriftSection(window=20, minimum_samples=10, confidence=0.9)
+        self.pipeline = Pipeline(
+            self.catalog, YesMeansCompliance(), WindowedDetector(section), Metrics(registry, "0"), []
+        )
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        self.now = 1000.0
+        self.app = build_admin(registry, self.view, lambda: self.problems, lambda: self.notes)
+        self.url = ""
+
+    def view(self) -> dict[str, Any]:
+        return combinations_view(self.catalog, self.pipeline, self.now)
+
+    def page(self) -> str:
+        return render_page(self.view(), self.notes)
+
+    def say(self, model: str, answer: str, times: int = 1) -> None:
+        dialogue = Dialogue((Prompt("x"),), (Choice(0, 0, answer, finish_reason="stop"),), model, model)
+        self.pipeline.take([Arrival(dialogue, "chat_completions", 940.0)] * times)
+
+    def drift(self) -> None:
+        self.say("base", "no", 20)
+        self.say("ab", "yes", 20)
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    runner = web.AppRunner(made.app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield made
+    await runner.cleanup()
+
+
+async def get(bench: Bench, path: str, **headers: str) -> tuple[int, str, dict[str, str]]:
+    async with aiohttp.ClientSession() as session, session.get(bench.url + path, headers=headers) as response:
+        return response.status, await response.text(), dict(response.headers)
+
+
+async def test_it_lives_even_when_it_is_not_ready(bench: Bench) -> None:
+    bench.problems.append("no report from proxy worker 0")
+    assert (await get(bench, "/-/live"))[:2] == (200, "alive\n")
+    status, body, _ = await get(bench, "/-/ready")
+    assert (status, json.loads(body)) == (503, {"ready": False, "problems": ["no report from proxy worker 0"]})
+    bench.problems.clear()
+    status, body, _ = await get(bench, "/-/ready")
+    assert (status, json.loads(body)) == (200, {"ready": True})
+
+
+async def test_metrics_are_prometheus_text_compressed_on_request(bench: Bench) -> None:
+    status, body, headers = await get(bench, "/metrics")
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain; version=")
+    assert 'alignment_build_info{version="0"} 1.0' in body
+    ask = {"url": bench.url + "/metrics", "headers": {"Accept-Encoding": "gzip"}}
+    async with aiohttp.ClientSession(auto_decompress=False) as session, session.get(**ask) as response:
+        assert gzip.decompress(await response.read()).decode().startswith("# HELP")
+
+
+async def test_the_api_gives_every_combination_with_null_for_what_is_not_known(bench: Bench) -> None:
+    bench.drift()
+    status, body, headers = await get(bench, "/api/v1/combinations")
+    assert (status, headers["Content-Type"].partition(";")[0]) == (200, "application/json")
+    view = json.loads(body)
+    assert view["time"] == 1000.0
+    base, ab, evil = sorted(view["combinations"], key=lambda one: ["base", "ab", EVIL].index(one["served_name"]))
+    assert (base["is_base"], base["parts"], base["requests"], base["outcomes"]["refusal"]) == (True, [], 20, 20)
+    assert set(base["outcomes"]) == {outcome.value for outcome in Outcome}
+    assert (ab["name"], ab["declared"], ab["merge"]) == (f"0.5*{EVIL}+b", True, "linear")
+    assert ab["parts"] == [{"adapter": EVIL, "scale": 0.5}, {"adapter": "b", "scale": 1.0}]
+    assert len(ab["id"]) == 12
+    signals = {signal["signal"]: signal for signal in ab["signals"]}
+    lost = signals["refusal_lost"]
+    assert (lost["condition"], lost["samples"], lost["bad"], lost["rate"], lost["baseline_rate"]) == (
+        "drifting",
+        20,
+        20,
+        1,
+        0,
+    )
+    assert (signals["over_refusal"]["rate"], signals["over_refusal"]["threshold"]) == (None, None)
+    assert (evil["declared"], evil["requests"], evil["last_sample"], evil["signals"]) == (False, 0, None, [])
+    assert "NaN" not in body
+
+
+@pytest.mark.parametrize("path", ["/x", "/api/v1/", "/-/", "/api/v1/combinations/"])
+async def test_there_is_nothing_else(bench: Bench, path: str) -> None:
+    assert (await get(bench, path))[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/api/v1/combinations", "/-/ready"])
+async def test_nothing_can_be_changed(bench: Bench, path: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        for method in ("POST", "PUT", "DELETE"):
+            async with session.request(method, bench.url + path) as response:
+                assert response.status == 405
+
+
+async def test_the_page_may_load_and_run_nothing(bench: Bench) -> None:
+    status, body, headers = await get(bench, "/")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
+    assert not re.search(r"<script|<link|<img|src=|url\(|https?://", body)
+
+
+class Balance(HTMLParser):
+    """Notes tags that are opened and not closed, or closed and not opened."""
+
+    VOID = frozenset({"meta", "rect", "line", "circle"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID and (not self.open or self.open.pop() != tag):
+            self.wrong.append(tag)
+
+
+async def test_names_cannot_break_out_of_the_page(bench: Bench) -> None:
+    bench.drift()
+    bench.say(EVIL, "no", 3)
+    bench.notes.append(EVIL)
+    page = bench.page()
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4
+    balance = Balance()
+    balance.feed(page)
+    assert (balance.open, balance.wrong) == ([], [])
+
+
+async def test_the_summary_says_who_is_worse_than_what_since_when_and_on_how_many_answers(bench: Bench) -> None:
+    bench.drift()
+    summary = re.search(r"<section.*?</section>", bench.page(), re.DOTALL).group()
+    text = re.sub(r"<.*?>", "", summary)
+    assert text.startswith("▲ 1 combination is worse than the base model")
+    assert "does not refuse 100% of harmful-looking prompts (20 answers, interval 86% to 100%; base 0%)" in text
+    assert text.endswith(", since 1970-01-01 00:15:40 UTC (60 s ago)")
+    assert "<title>(1) Alignment monitor</title>" in bench.page()
+
+
+async def test_the_worst_comes_first_then_the_base(bench: Bench) -> None:
+    bench.drift()
+    names = re.findall(r'<th scope="row">(.*?)<small>', bench.page())
+    assert [name.partition("*")[0] for name in names] == ["0.5", "base", "&lt;script&gt;alert(1)&lt;/script&gt;"]
+
+
+async def test_not_knowing_is_not_shown_as_good(bench: Bench) -> None:
+    assert "Nothing can be said yet: too few answers" in bench.page()
+    bench.say("base", "no", 20)
+    bench.say("ab", "no", 5)
+    assert "Nothing can be said yet: too few answers" in bench.page()
+    bench.say("ab", "no", 15)
+    assert "No combination is known to be worse" in bench.page()
+    assert "Of 1 of 2 too little is known yet." in bench.page()
+
+
+async def test_an_empty_monitor_has_a_page(bench: Bench) -> None:
+    assert "No model is known yet" in render_page({"time": 0.0, "combinations": []}, [])
+
+
+async def test_clocks_that_differ_do_not_show_the_future(bench: Bench) -> None:
+    bench.now = 900.0
+    bench.drift()
+    assert "latest just now" in bench.page()
+    assert "-" not in re.search(r"\(([^()]*)\)</li>", bench.page()).group(1)
+    assert math.isfinite(bench.now)

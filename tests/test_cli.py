@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monitor import __version__
+from monitor.cli import COMMANDS, main
+
+
+def check(file: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str, str]:
+    code = main(["check-config", str(file), *flags])
+    out, errors = capsys.readouterr()
+    return code, out, errors
+
+
+def write(folder: Path, text: str, name: str = "config.yaml") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_a_good_configuration_is_ok(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    registry = write(tmp_path, "combinations: [{served_name: x, parts: [{adapter: a}, {adapter: b}]}]", "registry.yaml")
+    file = write(tmp_path, f"adapters: {{registry_file: {registry}}}")
+    assert check(file, capsys) == (0, f"{file}: ok, 1 combinations declared\n", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("proxi: {}", "{file}: proxi: unknown key"),
+        ("adapters: {registry_file: /none}", "/none: cannot read the registry file: No such file or directory"),
+        ("adapters: {api_key_file: /none}", "adapters.api_key_file: cannot read /none: No such file or directory"),
+        ("proxy: {upstream_ca_file: /none}", "proxy.upstream_ca_file: cannot read /none: No such file or directory"),
+        ("proxy: {upstream_ca_file: {file}}", "proxy.upstream_ca_file: {file} holds no certificate in PEM form"),
+        ("adapters: {api_key_file: {key}}", "adapters.api_key_file: {key} is not one line of ASCII text"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, problem: str
+) -> None:
+    places = {"{file}": str(tmp_path / "config.yaml"), "{key}": str(write(tmp_path, "", "key"))}
+    for name, place in places.items():
+        text, problem = text.replace(name, place), problem.replace(name, place)
+    assert check(write(tmp_path, text), capsys) == (2, "", f"alignment-monitor: {problem}\n")
+
+
+def test_two_mistakes_are_two_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path, "a: 1\nb: 1")
+    _, _, errors = check(file, capsys)
+    assert errors == f"alignment-monitor: {file}: a: unknown key\nalignment-monitor: {file}: b: unknown key\n"
+
+
+def test_connecting_to_nobody_is_exit_code_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    socket = tmp_path / "none.sock"
+    code, out, errors = check(write(tmp_path, f"proxy: {{upstream: 'unix:{socket}'}}"), capsys, "--connect")
+    assert (code, out) == (4, "")
+    assert errors == f"alignment-monitor: no answer from the upstream unix:{socket}: No such file or directory\n"
+
+
+def test_serve_does_not_start_with_a_file_that_it_cannot_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--config", str(write(tmp_path, "adapters: {api_key_file: /none}"))]) == 2
+    assert (
+        capsys.readouterr().err
+        == "alignment-monitor: adapters.api_key_file: cannot read /none: No such file or directory\n"
+    )
+
+
+def test_help_names_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert all(name in out for name in COMMANDS)
+    assert "Exit codes:" in out
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"alignment-monitor {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["serve", "--nonsense"], ["check-config"]])
+def test_a_wrong_command_line_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: alignment-monitor" in capsys.readouterr().err
+
+
+def test_asking_for_the_version_loads_no_scorer() -> None:
+    program = "import sys, monitor.cli; print([m for m in ('numpy', 'sklearn', 'aiohttp') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
