@@ -56,7 +56,7 @@ class Snapshot:
 def dashboard(story: Story, now: Snapshot, width: int, height: int, symbols: Symbols) -> RenderableType:
     """The live view, fitted to a terminal of this size."""
     above = [Text(story.title, style="bold"), *(Text(line, style="dim") for line in story.lines), Text()]
-    alerts = alert_lines(story, now.alerts[-_room_for_alerts(width, height) :], symbols)
+    alerts = alert_lines(story, foremost(now, _room_for_alerts(width, height)), symbols)
     below = [Text(), *alerts, Text(), *_footer(story, now)]
     taken = sum(_height(line, width) for line in (*above, *below)) + TABLE_HEAD_LINES
     rows, hidden = fit(now.rows, max(FEWEST_ROWS, height - taken - 2))
@@ -129,6 +129,24 @@ def fit(rows: tuple[CombinationStatus, ...], room: int) -> tuple[list[Combinatio
     )
     shown = {row.name for row in urgency[:room]}
     return [row for row in rows if row.name in shown], [row for row in rows if row.name not in shown]
+
+
+def foremost(now: Snapshot, room: int) -> list[Alert]:
+    """The alerts to show where not all have room, in the order of time.
+
+    Each combination's first stays longest, those of several adapters together before those of one.
+    """
+    if len(now.alerts) <= room:
+        return list(now.alerts)
+    parts = {row.name: len(row.parts) for row in now.rows}
+    first: dict[str, Alert] = {}
+    for alert in now.alerts:
+        first.setdefault(alert.combination, alert)
+    ranked = sorted(
+        now.alerts, key=lambda alert: (alert is not first[alert.combination], parts.get(alert.combination, 0) < 2)
+    )
+    chosen = ranked[:room]
+    return [alert for alert in now.alerts if alert in chosen]
 
 
 def alert_lines(story: Story, alerts: Sequence[Alert], symbols: Symbols) -> list[Text]:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from states import ALL, BASE_ROW, COLLUDING, FEIGNING, OVER_REFUSING, QUIET, STORY, UNHELD, YOUNG, row, signal, snapshot
 
-from monitor.demo.view import PlainView, Snapshot, dashboard, fit
+from monitor.demo.view import PlainView, Snapshot, dashboard, fit, foremost
 from monitor.demo.wording import Symbols
 from monitor.records import Condition
 
@@ -114,6 +114,13 @@ def test_no_color_leaves_the_words_without_colour(monkeypatch: pytest.MonkeyPatc
     text = out.getvalue()
     assert "▲ refuses less" in text
     assert not any(f"\x1b[{weight}3{colour}m" in text for weight in ("", "1;") for colour in range(8))
+
+
+def test_on_a_low_terminal_every_combination_of_several_keeps_an_alert() -> None:
+    now = snapshot(OVER_REFUSING, FEIGNING, COLLUDING)
+    assert [alert.combination for alert in foremost(now, 2)] == ["c+d", "a+b"]
+    assert [alert.combination for alert in foremost(now, 3)] == ["g", "c+d", "a+b"]
+    assert [alert.combination for alert in foremost(now, 4)] == ["g", "c+d", "c+d", "a+b"]
 
 
 def test_alerts_outlast_all_other_rows() -> None:
