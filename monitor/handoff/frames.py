@@ -114,17 +114,20 @@ class Assembler:
         self.lost = 0
         """Exchanges of which a fragment was missing."""
         self._serial = -1
+        self._lost_serial = -1
+        """The exchange given up last, of which more may come."""
         self._pieces: list[bytes] = []
 
     def add(self, datagram: bytes) -> bytes | None:
         """Take the next fragment; the whole frame when it was the last one. Raises struct.error when damaged."""
         _, serial, number, total = _FRAGMENT_HEAD.unpack_from(datagram)
         if self._pieces and (serial != self._serial or number != len(self._pieces)):
-            self.lost += 1
-            self._pieces = []
-        if number != len(self._pieces):
-            if number == total - 1 and not self._pieces:
-                self.lost += 1  # its beginning went to a process that died
+            self._lose(self._serial)
+        if number == 0:
+            self._lost_serial = -1  # a restarted worker counts from the beginning
+        elif not self._pieces:
+            if number == total - 1:
+                self._lose(serial)  # its beginning went to a process that died
             return None
         self._serial = serial
         self._pieces.append(datagram[_FRAGMENT_HEAD.size :])
@@ -133,3 +136,10 @@ class Assembler:
         frame = b"".join(self._pieces)
         self._pieces = []
         return frame
+
+    def _lose(self, serial: int) -> None:
+        """Give up an exchange, counted once however many of its fragments still come."""
+        self._pieces = []
+        if serial != self._lost_serial:
+            self._lost_serial = serial
+            self.lost += 1
