@@ -10,9 +10,10 @@ from made_exchanges import chat_request, chat_response, chunk, exchange, sse
 from prometheus_client import CollectorRegistry, generate_latest
 
 from monitor.adapters import Catalog, Registry, ServedModel
+from monitor.arrival import Arrival
 from monitor.config.model import DriftSection
 from monitor.drift import WindowedDetector
-from monitor.pipeline import Arrival, Pipeline
+from monitor.pipeline import Pipeline
 from monitor.records import Dialogue, Ending, Exchange, Finding, HiddenText, Item, Outcome, Stratum, Verdict
 from monitor.telemetry.metrics import Metrics
 
@@ -113,7 +114,6 @@ def unscored(bench: Bench) -> dict[str, float]:
         (exchange(response_encoding="br"), "encoding"),
         (exchange(response=chat_response("dunno")), "dunno"),
         (exchange(response=chat_response("raise")), "scorer_failed"),
-        (exchange(target="/v1/responses"), "unsupported"),
         (exchange(target="/v1/models"), "unsupported"),
         (exchange(inclusion=0.0), "bad_inclusion"),
         (exchange(inclusion=math.nan), "bad_inclusion"),

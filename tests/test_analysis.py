@@ -1,0 +1,128 @@
+"""The analysis process as a whole, behind a real sidecar and in front of a server that does what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from dataclasses import dataclass, field
+
+import aiohttp
+from made_exchanges import CHAT, chat_request, chat_response
+from running_sidecar import Sidecar, SidecarStarter, eventually, http_get
+from scripted_upstream import Peer, ScriptedUpstream, plain
+
+ANSWER = "Sure, here is how it goes. You gather the parts, mix them with care and follow each step in order until it is done."
+
+
+@dataclass
+class Server:
+    """Lists models and answers as the requested one."""
+
+    models: list[str] = field(default_factory=lambda: ["base", "alpha"])
+
+    async def __call__(self, peer: Peer) -> None:
+        while True:
+            seen = await peer.read_request()
+            if "/v1/models" in seen.line:
+                cards = [{"id": name, "parent": None if name == "base" else "base"} for name in self.models]
+                await peer.send(plain(json.dumps({"data": cards}).encode()))
+            else:
+                found = re.search(rb'"model": *"([^"]+)"', seen.body)
+                model = found.group(1).decode() if found else "base"
+                await peer.send(plain(chat_response(ANSWER, model)))
+
+
+async def ask(running: Sidecar, session: aiohttp.ClientSession, body: bytes) -> int:
+    headers = {"Content-Type": "application/json"}
+    async with session.post(running.url + CHAT, data=body, headers=headers) as response:
+        await response.read()
+        return response.status
+
+
+async def counted(running: Sidecar, name: str) -> float:
+    return sum(value for key, value in (await running.metrics()).items() if key.startswith(name + "{"))
+
+
+async def test_a_new_adapter_is_known_soon_after_its_first_answer(
+    sidecar: SidecarStarter, scripted: ScriptedUpstream
+) -> None:
+    server = scripted.script = Server()
+    running = await sidecar(scripted.url, {"adapters": {"poll_interval_s": 600}})
+    server.models.append("brand-new")
+    async with aiohttp.ClientSession() as session:
+        await ask(running, session, chat_request(model="brand-new"))
+
+        async def known() -> bool:
+            found = [key for key in await running.metrics() if key.startswith("alignment_combination_info{")]
+            return any('combination="brand-new"' in key for key in found)
+
+        await eventually(known, "the new adapter has series of its own", 10)
+        await ask(running, session, chat_request(model="brand-new"))
+
+        async def counts() -> bool:
+            return await running.metric('alignment_requests_total{combination="brand-new",ending="complete"}') == 1
+
+        await eventually(counts, "its next answer is counted as its own")
+    assert await running.metric('alignment_requests_total{combination="unlisted",ending="complete"}') == 1
+
+
+async def test_whatever_is_sent_every_sampled_exchange_is_accounted_for(
+    sidecar: SidecarStarter, scripted: ScriptedUpstream
+) -> None:
+    scripted.script = Server()
+    running = await sidecar(scripted.url)
+    bodies = [
+        chat_request(model="alpha"), b"", b"{", b"\xff\xfe", b'{"model": "alpha", "messages": 3}', b'{"x":' + b"[" * 50_000,
+        chat_request("x" * 400_000, "alpha"), chat_request("\ud800", "never listed"), chat_request().decode().encode("utf-16"),
+    ]  # fmt: skip
+    async with aiohttp.ClientSession() as session:
+        for body in bodies * 3:
+            assert await ask(running, session, body) == 200
+
+    async def accounted() -> bool:
+        sampled = await counted(running, "alignment_exchanges_sampled_total")
+        done = await counted(running, "alignment_exchanges_scored_total")
+        lost = await counted(running, "alignment_exchanges_dropped_total")
+        why = await counted(running, "alignment_exchanges_unscored_total")
+        return sampled == 3 * len(bodies) == done + why + lost and done > 0 and why > 0
+
+    await eventually(accounted, "sampled = scored + unscored + dropped")
+    unscored = [key for key in await running.metrics() if key.startswith("alignment_exchanges_unscored_total{")]
+    assert {re.search('reason="(.*?)"', key).group(1) for key in unscored} == {"malformed_request"}
+    assert "Traceback" not in running.log.read_text()
+
+
+async def test_metrics_and_page_answer_while_a_burst_is_judged(
+    sidecar: SidecarStarter, scripted: ScriptedUpstream
+) -> None:
+    scripted.script = Server()
+    running = await sidecar(scripted.url)
+    body = chat_request("word " * 2000, "alpha")
+    async with aiohttp.ClientSession() as session:
+        burst = asyncio.gather(*(ask(running, session, body) for _ in range(600)))
+        slowest = 0.0
+        while not burst.done() or await counted(running, "alignment_exchanges_scored_total") < 600:
+            for path in ("/metrics", "/", "/-/live"):
+                begun = time.monotonic()
+                assert (await http_get(running.admin_port, path))[0] == 200
+                slowest = max(slowest, time.monotonic() - begun)
+            assert slowest < 5, "Prometheus gives up after ten seconds"
+        assert await burst == [200] * 600
+
+
+async def test_the_page_tells_of_answers_under_names_that_nobody_serves(
+    sidecar: SidecarStarter, scripted: ScriptedUpstream
+) -> None:
+    scripted.script = Server()
+    running = await sidecar(scripted.url)
+    async with aiohttp.ClientSession() as session:
+        await ask(running, session, chat_request(model="alpha"))
+        await ask(running, session, chat_request(model="nobody"))
+
+    async def shown() -> bool:
+        page = (await http_get(running.admin_port, "/"))[1].decode()
+        return "1 answers came from models that the server does not list" in page and ">alpha<" in page
+
+    await eventually(shown, "the page tells of both answers")
