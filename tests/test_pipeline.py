@@ -10,10 +10,9 @@ from made_exchanges import chat_request, chat_response, chunk, exchange, sse
 from prometheus_client import CollectorRegistry, generate_latest
 
 from monitor.adapters import Catalog, Registry, ServedModel
-from monitor.arrival import Arrival
 from monitor.config.model import DriftSection
 from monitor.drift import WindowedDetector
-from monitor.pipeline import Pipeline
+from monitor.pipeline import Arrival, Pipeline
 from monitor.records import Dialogue, Ending, Exchange, Finding, HiddenText, Item, Outcome, Stratum, Verdict
 from monitor.telemetry.metrics import Metrics
 
