@@ -28,8 +28,8 @@ from monitor.demo.wording import Symbols
 
 SPEED = 4.0
 """Times faster than recorded: the recording server had two CPU cores and many clients."""
-CPU_MIX = Mix(rate=4.0, concurrency=12)
-"""What a real server on a CPU can answer."""
+CPU_MIX = Mix(rate=4.0, concurrency=12, strata={"harmful_looking": 0.85, "ordinary": 0.1, "borderline": 0.05})
+"""What a real server on a CPU can answer, spent on the questions that decide."""
 EXIT_FAILED = 1
 EXIT_NOT_INSTALLED = 2
 EXIT_NOT_AS_EXPECTED = 3

@@ -12,7 +12,7 @@ from monitor.demo.view import Story
 def tell(header: Header, admin_url: str, speed: float | None) -> Story:
     """The story of the recordings; `speed` is None when a real server answers instead of them."""
     if speed is None:
-        source = "Answers: a real vLLM on this machine."
+        source = "Answers: a real vLLM on this machine; on a CPU the first alert takes a few minutes."
     else:
         source = f"Answers: recorded from {header.server} on {header.recorded}, at {speed:g} times their pace."
     pairs = [served for served in header.served if served.role in COLLUDING_ROLES]
