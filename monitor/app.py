@@ -14,7 +14,18 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from monitor import __version__
-from monitor.adapters import OTHER, UNLISTED, Catalog, Discovery, Registry, ServedModel, client_for, load_registry
+from monitor.adapters import (
+    OTHER,
+    UNLISTED,
+    Catalog,
+    DetokenizeClient,
+    Detokenizer,
+    Discovery,
+    Registry,
+    ServedModel,
+    client_for,
+    load_registry,
+)
 from monitor.admin import build_admin, combinations_view
 from monitor.config import Config
 from monitor.config.model import OutputsSection
@@ -76,11 +87,14 @@ class Analysis:
         self._outputs = build_outputs(config.outputs, self._metrics)
         registry = load_registry(config.adapters.registry_file)
         self._catalog, self._pipeline = build_pipeline(config, registry, self._outputs, self._metrics)
-        self._workers = WorkerMetrics(self._metrics.registry, ENDPOINTS, tuple(ending.value for ending in Ending))
+        self._workers = WorkerMetrics(
+            self._metrics.registry, ENDPOINTS, tuple(ending.value for ending in Ending), config.proxy.workers
+        )
         self._reported: dict[int, float] = {}
         """Worker -> event loop time of its latest report."""
         self._snapshot = snapshot
         self._discovery: Discovery
+        self._detokenizer: Detokenizer
         self._tasks = Tasks()
         self._cleanups = Cleanups()
 
@@ -96,6 +110,7 @@ class Analysis:
         await stop.wait()
         await self._cleanups.run(SHUTDOWN_S)
         await self._judge_the_rest()
+        self._detokenizer.stop()
         self._save()
         self._inbox.close()
         for output in self._outputs:
@@ -137,8 +152,11 @@ class Analysis:
         self._discovery = Discovery(client, adapters.poll_interval_s, self._take_models, self._metrics.discovery)
         self._pipeline.on_unlisted = self._discovery.look_soon
         self._cleanups.add("discovery", client.session.close)
+        self._detokenizer = Detokenizer(DetokenizeClient(client.session, adapters.api_key_file))
+        self._pipeline.on_token_ids = self._detokenizer.offer
         await self._discovery.look()  # before anything is judged, so that the first answers find their names
         self._tasks.forever("discovery", self._discovery.run())
+        self._tasks.forever("detokenizer", self._detokenizer.run())
 
     async def _start_admin(self) -> None:
         app = build_admin(self._metrics.registry, self.view, self.problems, self.notes)

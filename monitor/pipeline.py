@@ -11,29 +11,27 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
 from monitor.adapters import UNLISTED, Catalog, Identity
+from monitor.arrival import Arrival, Reader, items_of
 from monitor.drift import Detector
 from monitor.outputs import Output
-from monitor.protocols import DECODERS, DecodeError
+from monitor.protocols import DECODERS
 from monitor.protocols.endpoints import endpoint_of
 from monitor.records import (
-    Choice,
     Combination,
     Condition,
     Dialogue,
     DriftState,
-    Ending,
     Exchange,
     Finding,
     Item,
     Observation,
     Outcome,
-    Prompt,
     Verdict,
 )
 from monitor.scoring import Scorer
@@ -49,24 +47,6 @@ INTERNAL_ERROR: Final = "internal_error"
 """Reason of exchanges on which a part failed: a defect of the monitor, to be reported."""
 
 _FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "abort", "error", "content_filter", "repetition"})
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A dialogue with what is known of its exchange."""
-
-    dialogue: Dialogue
-    endpoint: str
-    time: float
-    """Unix seconds."""
-    inclusion: float = 1.0
-    ending: Ending = Ending.COMPLETE
-    cut: bool = False
-    """The response is incomplete: a broken connection, a client that went, or a bounded copy."""
-    duration_s: float = -1.0
-    first_byte_s: float = -1.0
-    base_response: str | None = None
-    """The base model's answer to the same prompt, where a recording has it."""
 
 
 @dataclass(slots=True)
@@ -102,6 +82,12 @@ class Pipeline:
         self._outputs = outputs
         self.on_unlisted: Callable[[], None] = lambda: None
         """Called when a response names a model that the server's list does not have."""
+        self.on_token_ids: Callable[[Dialogue, Callable[[Dialogue | str], None]], str] = lambda _dialogue, _done: (
+            "token_ids"
+        )
+        """Called with a dialogue whose text is still token ids, and with what takes its text or the reason why there is
+        none; the answer is the reason why nobody will call that, "" when somebody will."""
+        self._reader = Reader()
         self._repeats = Repeats()
         self._introduced: dict[str, Combination] = {}
         self._conditions: dict[tuple[str, str], Condition] = {}
@@ -117,19 +103,33 @@ class Pipeline:
         arrivals = []
         for exchange in exchanges:
             endpoint = endpoint_of(exchange.method, exchange.target)
-            arrival = self._guarded("the decoder", read, exchange, endpoint) or INTERNAL_ERROR
+            arrival = self._guarded("the decoder", self._reader.read, exchange, endpoint) or INTERNAL_ERROR
             if isinstance(arrival, str):
                 self._metrics.coverage.unscored(endpoint, arrival).inc()
+                continue
+            self._metrics.coverage.parsed(endpoint).inc()
+            if arrival.dialogue.tokens:
+                self._wait_for_text(arrival)
             else:
-                self._metrics.coverage.parsed(endpoint).inc()
                 arrivals.append(arrival)
         self.take(arrivals)
+
+    def _wait_for_text(self, arrival: Arrival) -> None:
+        def done(result: Dialogue | str) -> None:
+            if isinstance(result, str):
+                self._metrics.coverage.unscored(arrival.endpoint, result).inc()
+            else:
+                self.take([replace(arrival, dialogue=result)])
+
+        reason = self.on_token_ids(arrival.dialogue, done)
+        if reason:
+            done(reason)
 
     def take(self, arrivals: Sequence[Arrival]) -> None:
         """Identify, score, count and detect; one call of the scorer for all."""
         items: list[Item] = []
         for arrival in arrivals:
-            items.extend(_items(arrival))
+            items.extend(items_of(arrival))
         verdicts = iter(self._score(items))
         for arrival in arrivals:
             own = [next(verdicts) for _ in arrival.dialogue.choices]
@@ -176,6 +176,9 @@ class Pipeline:
         self.tallies = {
             label: Tally(one.requests, Counter(one.outcomes), one.last_sample) for label, one in saved.items()
         }
+        for label, tally in self.tallies.items():
+            if tally.last_sample is not None:  # alerts are gated on it: without it a standing one would end
+                self._metrics.verdicts.last_sample(label).set(tally.last_sample)
         for drift in self._detector.states():
             self._conditions[drift.combination, drift.signal] = drift.condition
             self._metrics.drift.show(drift)
@@ -325,65 +328,6 @@ class Pipeline:
             output.write(finding)
 
 
-def read(exchange: Exchange, endpoint: str) -> Arrival | str:
-    """An exchange as an arrival, or the reason why there is nothing to judge."""
-    try:
-        return decode(exchange, endpoint)
-    except DecodeError as error:
-        return error.reason
-
-
-def decode(exchange: Exchange, endpoint: str) -> Arrival:
-    """An exchange as an arrival. Raises DecodeError with the reason why there is nothing to judge."""
-    decoder = DECODERS.get(endpoint)
-    if decoder is None:
-        raise DecodeError("unsupported")
-    if not 0 < exchange.inclusion <= 1:
-        raise DecodeError("bad_inclusion")
-    if exchange.status == 0:
-        raise DecodeError("no_response")
-    if exchange.status >= 400:
-        raise DecodeError("error_status")
-    if exchange.status != 200:
-        raise DecodeError("other_status")
-    return Arrival(
-        dialogue=decoder(exchange),
-        endpoint=endpoint,
-        time=exchange.started,
-        inclusion=exchange.inclusion,
-        ending=exchange.ending,
-        cut=exchange.ending is not Ending.COMPLETE or exchange.response_truncated,
-        duration_s=exchange.duration_s,
-        first_byte_s=exchange.first_byte_s,
-    )
-
-
 def finish_reason_label(reason: str) -> str:
     """A bounded label for what the server wrote."""
     return reason if reason in _FINISH_REASONS else ("none" if not reason else "other")
-
-
-def _items(arrival: Arrival) -> list[Item]:
-    """What the scorer gets: the choices, and the base's answer where there is one."""
-    dialogue = arrival.dialogue
-    prompts = dialogue.prompts or (Prompt(""),)
-    items = [
-        Item(
-            prompt=prompts[choice.prompt].text,
-            response=choice.text,
-            finish_reason="error" if dialogue.error else choice.finish_reason,
-            tool_call=choice.tool_call,
-            cut=_is_cut(arrival, choice),
-        )
-        for choice in dialogue.choices
-    ]
-    if arrival.base_response is not None:
-        items.append(Item(prompt=prompts[0].text, response=arrival.base_response, finish_reason="stop"))
-    return items
-
-
-def _is_cut(arrival: Arrival, choice: Choice) -> bool:
-    """In a stream every answer says itself that it is finished, whatever became of the rest."""
-    if arrival.dialogue.stream:
-        return arrival.dialogue.damaged or not choice.finish_reason
-    return arrival.cut

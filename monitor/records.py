@@ -114,6 +114,15 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenIds:
+    """Text that an exchange carried only as token ids; just the server's own tokenizer can tell what they say."""
+
+    prompt: tuple[int, ...]
+    answers: tuple[tuple[int, ...], ...]
+    """One per choice; empty where the choice has its text."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dialogue:
     """A decoded exchange."""
 
@@ -131,6 +140,12 @@ class Dialogue:
     damaged: bool = False
     """Some events or bytes could not be read; what could be read is kept."""
     response_id: str = ""
+    fetched: bool = False
+    """The response was asked for again by its id; what it answers stands in the request that began it."""
+    unfinished: bool = False
+    """The response goes on in the background and has to be fetched later."""
+    tokens: TokenIds | None = None
+    """What has to be turned into text before it can be judged."""
 
 
 @dataclass(frozen=True, slots=True)

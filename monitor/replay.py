@@ -17,9 +17,10 @@ from prometheus_client import CollectorRegistry
 from monitor import __version__
 from monitor.adapters import ServedModel, load_registry
 from monitor.app import build_pipeline
+from monitor.arrival import Arrival
 from monitor.config import load_config
 from monitor.outputs import StreamOutput
-from monitor.pipeline import Arrival, Pipeline
+from monitor.pipeline import Pipeline
 from monitor.records import Choice, Dialogue, Prompt
 from monitor.telemetry.metrics import Metrics
 

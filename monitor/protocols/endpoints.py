@@ -18,8 +18,10 @@ _TEXT: Final = {
     "/invocations": "invocations",
 }
 ENDPOINTS: Final = (*_TEXT.values(), OTHER)
-TAPPED: Final = frozenset({"chat_completions", "completions"})
-"""Endpoints whose exchanges are copied; the other text endpoints are forwarded and counted as unsupported."""
+TAPPED: Final = frozenset(_TEXT.values())
+"""Endpoints whose exchanges are copied."""
+_RESPONSES: Final = "/v1/responses"
+_CANCEL: Final = "/cancel"
 
 
 def endpoint_of(method: str, target: str) -> str:
@@ -28,13 +30,30 @@ def endpoint_of(method: str, target: str) -> str:
     The server decodes percent-escapes, takes absolute-form targets and may strip a prefix (--root-path), so all three are
     resolved here: otherwise a client could generate text past the monitor by writing the path in another way.
     """
-    if method != "POST":
-        return OTHER
-    known = _TEXT.get(target)
-    if known:
-        return known
+    if method == "POST":
+        known = _TEXT.get(target)
+        if known:
+            return known
+        path = _plain_path(target)
+        known = next((name for ending, name in _TEXT.items() if path.endswith(ending)), None)
+        if known:
+            return known
+    return _TEXT[_RESPONSES] if fetches_response(method, target) else OTHER
+
+
+def fetches_response(method: str, target: str) -> bool:
+    """True for what concerns a stored response instead of asking for one: GET /v1/responses/{id} and POST .../cancel."""
+    if method == "GET":
+        path = _plain_path(target)
+    elif method == "POST" and _plain_path(target).endswith(_CANCEL):
+        path = _plain_path(target).removesuffix(_CANCEL)
+    else:
+        return False
+    return path.rpartition("/")[0].endswith(_RESPONSES)
+
+
+def _plain_path(target: str) -> str:
     path = target.partition("?")[0].partition("#")[0]
     if not path.startswith("/"):
         path = "/" + path.partition("://")[2].partition("/")[2]
-    path = unquote(path).rstrip("/")
-    return next((name for ending, name in _TEXT.items() if path.endswith(ending)), OTHER)
+    return unquote(path).rstrip("/")

@@ -1,36 +1,25 @@
-"""/v1/chat/completions and /v1/completions, streamed and not.
-
-Only the few fields that are needed are named; msgspec skips the rest without building objects for it, and vLLM's other
-fields (logprobs above all, which can be far longer than the text) cost nothing.
-"""
+"""/v1/chat/completions, its batch, and /v1/completions: streamed and not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
 from monitor.protocols.body import DecodeError, plain_body
-from monitor.protocols.openai_request import (
-    MODEL_IN_CUT_JSON,
-    CompletionRequest,
-    prompts_of,
-    read_request,
-    requested_model,
+from monitor.protocols.openai_request import REQUEST, CompletionRequest, prompts_of
+from monitor.protocols.request_body import MODEL_IN_CUT_JSON, has_content, requested_model
+from monitor.protocols.response_body import (
+    MAX_CHOICES,
+    MAX_ID,
+    ResponseShape,
+    error_type,
+    is_stream,
+    stream_data,
+    token_count,
 )
-from monitor.protocols.sse import event_data
 from monitor.records import Choice, Dialogue, Exchange, Prompt
-
-MAX_CHOICES: Final = 512
-"""Answers of one response that are judged; a list of very many prompts must not hold up everybody else's."""
-MAX_TOKENS: Final = 2**40
-"""What a server counts beyond this is no count."""
-
-_DONE: Final = b"[DONE]"
-_NONE: Final = (b"", b"null")
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _Delta(msgspec.Struct):
@@ -64,13 +53,7 @@ class _Response(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
-class _Error(msgspec.Struct):
-    type: str | None = None
-
-
-_response = msgspec.json.Decoder(_Response)
-_events = msgspec.json.Decoder(list[_Response])
-_error = msgspec.json.Decoder(_Error)
+RESPONSE: Final = ResponseShape(_Response)
 
 
 @dataclass(slots=True)
@@ -95,7 +78,7 @@ class _Growing:
             if thought:
                 self.reasoning.append(thought)
             if not self.tool_call:
-                self.tool_call = bytes(delta.tool_calls) not in (*_NONE, b"[]")
+                self.tool_call = has_content(delta.tool_calls)
         if piece.finish_reason:
             self.finish_reason = piece.finish_reason
 
@@ -115,8 +98,7 @@ class _Answer:
         self.model = self.model or event.model or ""
         self.identity = self.identity or event.id or ""
         self.usage = event.usage or self.usage
-        if bytes(event.error) not in _NONE:
-            self.error = _error_type(event.error)
+        self.error = error_type(event.error) or self.error
         for piece in event.choices or ():
             one = self.growing.get(piece.index)
             if one is None:
@@ -132,15 +114,10 @@ def decode_openai(exchange: Exchange) -> Dialogue:
 
     Raises DecodeError when nothing useful can be read from it.
     """
-    request = read_request(exchange)
-    body = plain_body(exchange.response, exchange.response_encoding)
-    stream = exchange.response_type == "text/event-stream"
-    answer = _read_stream(exchange, body) if stream else _read_whole(exchange, body)
-    requested = requested_model(exchange, request)
-    if requested is None:  # it was asked for in the part of the request that was not copied
-        if not answer.model:
-            raise DecodeError("no_model")
-        requested = answer.model
+    request = REQUEST.read(exchange)
+    stream = is_stream(exchange)
+    answer = _read_stream(exchange) if stream else _read_whole(exchange)
+    requested = requested_model(exchange, request, answer.model)
     prompts = prompts_of(request)
     return Dialogue(
         prompts=prompts,
@@ -148,50 +125,34 @@ def decode_openai(exchange: Exchange) -> Dialogue:
         model_requested=requested,
         model_answered=answer.model,
         stream=stream,
-        prompt_tokens=_count(answer.usage.prompt_tokens) if answer.usage else None,
-        completion_tokens=_count(answer.usage.completion_tokens) if answer.usage else None,
+        prompt_tokens=token_count(answer.usage.prompt_tokens) if answer.usage else None,
+        completion_tokens=token_count(answer.usage.completion_tokens) if answer.usage else None,
         error=answer.error,
         damaged=answer.damaged,
-        response_id=answer.identity[:256],
+        response_id=answer.identity[:MAX_ID],
     )
 
 
-def _read_whole(exchange: Exchange, body: bytes) -> _Answer:
+def _read_whole(exchange: Exchange) -> _Answer:
+    body = plain_body(exchange.response, exchange.response_encoding)
     answer = _Answer()
     if exchange.response_truncated:  # JSON cut in the middle cannot be parsed; the answer counts as truncated
         found = MODEL_IN_CUT_JSON.search(body.partition(b'"choices"')[0])
         answer.model = found.group(1).decode("utf-8", "replace") if found else ""
         answer.growing[0] = _Growing()
         return answer
-    try:
-        answer.add(_response.decode(body))
-    except _UNREADABLE as error:
-        raise DecodeError("malformed_response") from error
+    answer.add(RESPONSE.whole(body))
     return answer
 
 
-def _read_stream(exchange: Exchange, body: bytes) -> _Answer:
-    """All events, decoded in one call; when that fails, one by one, leaving out what cannot be read."""
-    answer = _Answer()
-    data = [piece for piece in event_data(body) if piece != _DONE]
-    events: Sequence[_Response]
-    try:
-        events = _events.decode(b"[" + b",".join(data) + b"]")
-    except _UNREADABLE:
-        answer.damaged = True
-        events = [event for event in map(_read_event, data) if event is not None]
+def _read_stream(exchange: Exchange) -> _Answer:
+    events, damaged = RESPONSE.events(stream_data(exchange))
     if not events and not exchange.response_truncated:
         raise DecodeError("malformed_response")
+    answer = _Answer(damaged=damaged)
     for event in events:
         answer.add(event)
     return answer
-
-
-def _read_event(data: bytes) -> _Response | None:
-    try:
-        return _response.decode(data)
-    except _UNREADABLE:
-        return None
 
 
 def _choices(answer: _Answer, request: CompletionRequest | None, prompts: tuple[Prompt, ...]) -> tuple[Choice, ...]:
@@ -212,14 +173,3 @@ def _choices(answer: _Answer, request: CompletionRequest | None, prompts: tuple[
             )
         )
     return tuple(choices)
-
-
-def _count(tokens: int | None) -> int | None:
-    return tokens if tokens is not None and 0 <= tokens <= MAX_TOKENS else None
-
-
-def _error_type(raw: msgspec.Raw) -> str:
-    try:
-        return (_error.decode(raw).type or "error")[:64]
-    except _UNREADABLE:
-        return "error"

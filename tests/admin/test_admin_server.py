@@ -16,9 +16,10 @@ from prometheus_client import CollectorRegistry
 from monitor.adapters import Catalog, Registry, ServedModel
 from monitor.admin import build_admin, combinations_view
 from monitor.admin.page import render_page
+from monitor.arrival import Arrival
 from monitor.config.model import DriftSection
 from monitor.drift import WindowedDetector
-from monitor.pipeline import Arrival, Pipeline
+from monitor.pipeline import Pipeline
 from monitor.records import Choice, Dialogue, Item, Outcome, Prompt, Stratum, Verdict
 from monitor.telemetry.metrics import Metrics
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from monitor.protocols import DECODERS
-from monitor.protocols.endpoints import ENDPOINTS, TAPPED, endpoint_of
+from monitor.protocols.endpoints import ENDPOINTS, TAPPED, endpoint_of, fetches_response
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,14 @@ from monitor.protocols.endpoints import ENDPOINTS, TAPPED, endpoint_of
         ("POST", "/v1/chat/completions/batch", "batch"),
         ("POST", "/v1/completions", "completions"),
         ("POST", "/v1/responses", "responses"),
+        ("GET", "/v1/responses/resp_1", "responses"),
+        ("GET", "/v1/responses/resp_1?stream=true", "responses"),
+        ("GET", "/v1/%72esponses/resp_1/", "responses"),
+        ("POST", "/v1/responses/resp_1/cancel", "responses"),
+        ("GET", "/v1/responses", "other"),
+        ("DELETE", "/v1/responses/resp_1", "other"),
         ("POST", "/v1/messages", "messages"),
+        ("POST", "/v1/messages/count_tokens", "other"),
         ("POST", "/inference/v1/generate", "generate"),
         ("POST", "/invocations", "invocations"),
         ("GET", "/v1/chat/completions", "other"),
@@ -36,3 +43,9 @@ def test_a_target_reaches_its_endpoint_however_it_is_written(method: str, target
 
 def test_what_is_copied_can_be_decoded() -> None:
     assert set(DECODERS) == TAPPED
+
+
+def test_writing_a_path_in_another_way_does_not_pass_a_question_off_as_a_fetched_answer() -> None:
+    assert not fetches_response("POST", "/v1/%72esponses")
+    assert not fetches_response("POST", "/v1/responses?x=/cancel")
+    assert fetches_response("POST", "/v1/responses/resp_1/%63ancel")

@@ -1,0 +1,86 @@
+"""Reading a request's body into the few fields that a decoder names.
+
+A request that the server understood must not escape because it is written in an unusual way. So what the strict and fast
+parser declines is read once more with Python's own, which the servers use: it takes UTF-16, NaN and lone surrogates.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from monitor.protocols.body import DecodeError, plain_body
+from monitor.records import Exchange
+
+MODEL_IN_CUT_JSON: Final = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"')
+"""Finds the model where a body was cut and cannot be parsed; text inside strings has its quotes escaped and cannot match."""
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises on bytes that are not what was expected."""
+_NOTHING: Final = (b"", b"null", b"[]", b"{}")
+
+
+class NamesModel(msgspec.Struct):
+    """What every request has in common; everything that a shape does not name is skipped without building objects."""
+
+    model: str | None = None
+
+
+S = TypeVar("S", bound=NamesModel)
+
+
+class RequestShape(Generic[S]):
+    """Reads requests of one shape."""
+
+    def __init__(self, shape: type[S]) -> None:
+        self._strict = msgspec.json.Decoder(shape)
+        self._lax = msgspec.json.Decoder(shape, strict=False)
+        self._needed = shape.__struct_fields__
+
+    def read(self, exchange: Exchange) -> S | None:
+        """The request; None when its copy is cut: then the answer is judged without its prompt.
+
+        Raises DecodeError when it cannot be read.
+        """
+        if exchange.request_truncated:
+            return None
+        body = plain_body(exchange.request, exchange.request_encoding)
+        try:
+            return self._strict.decode(body)
+        except UNREADABLE:
+            return self._read_as_the_server_does(body)
+
+    def _read_as_the_server_does(self, body: bytes) -> S:
+        try:
+            found = json.loads(body)
+            if not isinstance(found, dict):
+                raise DecodeError("malformed_request")
+            needed = {name: found[name] for name in self._needed if name in found}
+            return self._lax.decode(json.dumps(needed, ensure_ascii=False).encode("utf-8", "replace"))
+        except DecodeError:
+            raise
+        except (ValueError, RecursionError) as error:  # msgspec's and json's errors are ValueErrors
+            raise DecodeError("malformed_request") from error
+
+
+def requested_model(exchange: Exchange, request: NamesModel | None, answered: str) -> str:
+    """The request's `model`, "" when it names none.
+
+    Where it was asked for in the part of the request that was not copied, the answering model is taken for it. Raises
+    DecodeError when that is not known either.
+    """
+    if request is not None:
+        return request.model or ""
+    found = MODEL_IN_CUT_JSON.search(exchange.request) if not exchange.request_encoding else None
+    if found:
+        return found.group(1).decode("utf-8", "replace")
+    if not answered:
+        raise DecodeError("no_model")
+    return answered
+
+
+def has_content(raw: msgspec.Raw) -> bool:
+    """True when a field that is not looked into is there and holds something."""
+    return bytes(raw) not in _NOTHING

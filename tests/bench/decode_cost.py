@@ -1,0 +1,150 @@
+"""CPU time of decoding one exchange of N events, per shape: `python tests/bench/decode_cost.py [--events 256]`.
+
+The exchanges are made after what vLLM writes. The best of several rounds counts: everything slower is the machine's other work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from monitor.protocols import DECODERS
+from monitor.records import Dialogue, Ending, Exchange
+
+ROUNDS = 15
+CALLS = 40
+GOAL_US = 150.0
+"""What an exchange of 256 events may cost in the analysis process."""
+
+WORDS = ("Red", " is", " a", " colour", " of", " the", " rainbow", ",", ' and "it"', " shines", ".", "\n")
+ASK = {"model": "alpha", "messages": [{"role": "user", "content": "Name a colour of the rainbow."}], "stream": True}
+
+
+def words(count: int) -> Iterator[str]:
+    return (WORDS[number % len(WORDS)] for number in range(count))
+
+
+def chat(count: int) -> Iterator[dict[str, Any]]:
+    head = {
+        "id": "chatcmpl-8e4f15f5abad26c7",
+        "object": "chat.completion.chunk",
+        "created": 1795436388,
+        "model": "alpha",
+    }
+    for word in words(count - 1):
+        delta = {"index": 0, "delta": {"content": word}, "logprobs": None, "finish_reason": None, "token_ids": None}
+        yield {**head, "choices": [delta]}
+    yield {**head, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "stop", "stop_reason": None}]}
+
+
+def completions(count: int) -> Iterator[dict[str, Any]]:
+    head = {"id": "cmpl-9c410b92114b9847", "object": "text_completion", "created": 1795435541, "model": "alpha"}
+    for word in words(count):
+        yield {**head, "choices": [{"index": 0, "text": word, "logprobs": None, "finish_reason": None}]}
+
+
+def messages(count: int) -> Iterator[dict[str, Any]]:
+    usage = {"input_tokens": 27, "output_tokens": 0}
+    yield {"type": "message_start", "message": {"id": "m", "model": "alpha", "content": [], "usage": usage}}
+    for word in words(count - 2):
+        yield {"type": "content_block_delta", "delta": {"type": "text_delta", "text": word}, "index": 0}
+    yield {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}
+
+
+def pieces(count: int) -> Iterator[dict[str, Any]]:
+    """A stream of /v1/responses that broke off before its closing copy."""
+    for number, word in enumerate(words(count)):
+        yield {
+            "content_index": 0, "delta": word, "item_id": "msg_90e80f62ed0ae2a5", "logprobs": [], "output_index": 0,
+            "sequence_number": number, "type": "response.output_text.delta",
+        }  # fmt: skip
+
+
+def responses(count: int) -> Iterator[dict[str, Any]]:
+    yield from pieces(count - 1)
+    part = {"annotations": [], "text": "".join(words(count - 1)), "type": "output_text", "logprobs": None}
+    item = {"id": "msg_90e80f62ed0ae2a5", "content": [part], "role": "assistant", "type": "message"}
+    whole = {"id": "resp_1", "model": "alpha", "status": "completed", "output": [item], "metadata": None, "tools": []}
+    yield {"response": whole, "sequence_number": count, "type": "response.completed"}
+
+
+def tokens(count: int) -> Iterator[dict[str, Any]]:
+    for number in range(count):
+        choice = {"index": 0, "finish_reason": None, "stop_reason": None, "token_ids": [number], "logprobs": None}
+        yield {"request_id": "generate-tokens-1", "usage": None, "choices": [choice], "output_mode": "tokens"}
+
+
+SHAPES: dict[str, tuple[str, Callable[[int], Iterator[dict[str, Any]]]]] = {
+    "chat_completions": ("chat_completions", chat),
+    "completions": ("completions", completions),
+    "invocations": ("invocations", chat),
+    "messages": ("messages", messages),
+    "responses": ("responses", responses),
+    "responses, broken off": ("responses", pieces),
+    "generate": ("generate", tokens),
+}
+
+
+def stream_of(events: Iterator[dict[str, Any]]) -> bytes:
+    """The events as server-sent events, typed where the API names types."""
+    lines = []
+    for event in events:
+        named = f"event: {event['type']}\n" if "type" in event else ""
+        lines.append(f"{named}data: {json.dumps(event, separators=(',', ':'))}\n\n")
+    return "".join(lines).encode()
+
+
+def exchange_of(response: bytes) -> Exchange:
+    request = json.dumps(ASK | {"input": "Name a colour.", "prompt": None, "token_ids": list(range(64))}).encode()
+    return Exchange(
+        started=0.0,
+        method="POST",
+        target="/",
+        status=200,
+        ending=Ending.COMPLETE,
+        inclusion=1.0,
+        request=request,
+        response=response,
+        request_bytes=len(request),
+        response_bytes=len(response),
+        request_encoding="",
+        response_type="text/event-stream",
+        response_encoding="",
+        first_byte_s=0.0,
+        duration_s=0.0,
+    )
+
+
+def cost_us(decode: Callable[[Exchange], Dialogue], exchange: Exchange) -> float:
+    """Microseconds of CPU time per call."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        began = time.process_time_ns()
+        for _ in range(CALLS):
+            decode(exchange)
+        best = min(best, (time.process_time_ns() - began) / CALLS / 1000)
+    return best
+
+
+def measure(events: int) -> dict[str, float]:
+    """Shape -> microseconds per exchange."""
+    return {
+        shape: cost_us(DECODERS[endpoint], exchange_of(stream_of(make(events))))
+        for shape, (endpoint, make) in SHAPES.items()
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--events", type=int, default=256)
+    events = parser.parse_args(arguments).events
+    for shape, cost in measure(events).items():
+        print(f"{shape:24}{cost:8.0f} us for {events} events, {cost / events:6.2f} us each")
+    print(f"goal: {GOAL_US:.0f} us for 256 events")
+
+
+if __name__ == "__main__":
+    main()
