@@ -47,7 +47,10 @@ class WorkerMetrics(Collector):
     }
     """Metric -> names of its labels."""
 
-    def __init__(self, registry: CollectorRegistry, endpoints: tuple[str, ...], endings: tuple[str, ...]) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, endpoints: tuple[str, ...], endings: tuple[str, ...], workers: int = 1
+    ) -> None:
+        self._workers = workers
         self._current: dict[int, WorkerReport] = {}
         self._past: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED}
         self._past["seen"].update(dict.fromkeys(endpoints, 0))
@@ -56,7 +59,7 @@ class WorkerMetrics(Collector):
         self._past["dropped"].update(dict.fromkeys(("queue_full", "queue_bytes", "fragment_lost", "damaged"), 0))
         self._past_buckets = [0] * (len(ADDED_LATENCY_BOUNDS) + 1)
         self._past_latency_sum = 0.0
-        self._restarts = SupervisorReport(0, 0)
+        self._restarts: SupervisorReport | None = None
         self._lost: dict[str, int] = {}
         registry.register(self)
 
@@ -94,17 +97,23 @@ class WorkerMetrics(Collector):
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """prometheus-client: the samples of a scrape."""
+        """prometheus-client: the samples of a scrape.
+
+        A count has no sample until every worker has reported to this process: after its restart a zero, or the count of a
+        part of the workers, would look like a reset, and `increase()` would count the workers' whole lives again.
+        """
+        whole = len(self._current) >= self._workers
         for name, (metric, text, labels) in _NAMES.items():
             family = CounterMetricFamily(metric, text, labels=labels)
-            for key, count in sorted(self.total(name).items()):
+            for key, count in sorted(self.total(name).items()) if whole else ():
                 family.add_metric(key.split(" ", len(labels) - 1), count)
             yield family
         yield self._latency()
         yield from self._gauges()
         restarts = CounterMetricFamily("alignment_process_restarts", "Processes started again.", labels=["process"])
-        restarts.add_metric(["worker"], self._restarts.worker_restarts)
-        restarts.add_metric(["analysis"], self._restarts.analysis_restarts)
+        if self._restarts:
+            restarts.add_metric(["worker"], self._restarts.worker_restarts)
+            restarts.add_metric(["analysis"], self._restarts.analysis_restarts)
         yield restarts
 
     def _latency(self) -> Metric:
@@ -122,7 +131,8 @@ class WorkerMetrics(Collector):
             "alignment_proxy_added_latency_seconds",
             "Time that the proxy itself held an exchange back before its first byte: sending the request and passing the head.",
         )
-        family.add_metric([], cumulated, sum_value=total)
+        if len(self._current) >= self._workers:
+            family.add_metric([], cumulated, sum_value=total)
         return family
 
     def _gauges(self) -> Iterator[Metric]:

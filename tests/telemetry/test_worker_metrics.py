@@ -20,9 +20,9 @@ def report(worker: int = 0, epoch: float = 1.0, seen: int = 0, latencies: int = 
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
         self.registry = CollectorRegistry()
-        self.workers = WorkerMetrics(self.registry, ("chat_completions", "other"), ("complete",))
+        self.workers = WorkerMetrics(self.registry, ("chat_completions", "other"), ("complete",), workers)
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -32,8 +32,20 @@ class Bench:
         return self.value("alignment_exchanges_seen_total", endpoint="chat_completions")
 
 
-def test_known_labels_exist_at_zero_before_any_report() -> None:
+def test_nothing_is_counted_before_every_worker_has_reported_so_that_a_restart_looks_like_no_reset() -> None:
+    bench = Bench(workers=2)
+    assert bench.seen is None
+    assert bench.value("alignment_process_restarts_total", process="worker") is None
+    bench.workers.take(report(0, seen=3))
+    assert bench.seen is None
+    assert bench.value("alignment_proxy_added_latency_seconds_count") is None
+    bench.workers.take(report(1, seen=4))
+    assert bench.seen == 7
+
+
+def test_known_labels_exist_at_zero_with_the_first_report() -> None:
     bench = Bench()
+    bench.workers.take(report(seen=0))
     assert bench.seen == 0
     assert bench.value("alignment_exchanges_seen_total", endpoint="other") == 0
     assert bench.value("alignment_exchanges_dropped_total", reason="queue_full") == 0
