@@ -32,7 +32,7 @@ _OTHERS: Final = frozenset(
         "el los las una pero para por está usted como puedo siento con del esta su más não uma os em mas desculpe "
         "posso você isso seu um ao "
         # Italian
-        "il gli che sono mi dispiace ma di della questo non puoi per si nel "
+        "il gli che sono mi dispiace ma di della questo puoi per si nel "
         # Polish, Swedish, Danish, Norwegian, Turkish, Indonesian, Vietnamese, Czech, Romanian
         "nie jest się przykro mogę tym jag är inte och det att som kan jeg ikke og på til bir ve bu için üzgünüm maaf saya "
         "tidak dan yang dengan untuk tôi không là của và omlouvám nemohu și nu îmi pentru"

@@ -118,17 +118,20 @@ async def test_the_openai_client_gets_chat_completions_text_completions_and_erro
         for name in ("alpha", recordings.header.base):
             chats = [
                 await one.chat.completions.create(
-                    model=name, messages=[{"role": "user", "content": text}], temperature=0, max_tokens=32, n=2
+                    model=name, messages=[{"role": "user", "content": text}], temperature=0.7, seed=7, max_tokens=32, n=2
                 )
                 for one in (direct, through)
             ]
             assert [c.message.content for c in chats[0].choices] == [c.message.content for c in chats[1].choices]
             assert chats[0].usage == chats[1].usage
+            alone = await direct.chat.completions.create(
+                model=name, messages=[{"role": "user", "content": text}], temperature=0, max_tokens=32
+            )
             streamed = await through.chat.completions.create(
                 model=name, messages=[{"role": "user", "content": text}], temperature=0, max_tokens=32, stream=True
             )
             pieces = [chunk.choices[0].delta.content or "" async for chunk in streamed if chunk.choices]
-            assert "".join(pieces) == chats[0].choices[0].message.content
+            assert "".join(pieces) == alone.choices[0].message.content
             texts = [
                 (await one.completions.create(model=name, prompt=[text, "Hello"], temperature=0, max_tokens=16)).choices
                 for one in (direct, through)
