@@ -118,7 +118,12 @@ async def test_the_openai_client_gets_chat_completions_text_completions_and_erro
         for name in ("alpha", recordings.header.base):
             chats = [
                 await one.chat.completions.create(
-                    model=name, messages=[{"role": "user", "content": text}], temperature=0.7, seed=7, max_tokens=32, n=2
+                    model=name,
+                    messages=[{"role": "user", "content": text}],
+                    temperature=0.7,
+                    seed=7,
+                    max_tokens=32,
+                    n=2,
                 )
                 for one in (direct, through)
             ]
@@ -229,7 +234,10 @@ async def test_an_adapter_loaded_at_run_time_is_counted_by_its_own_name_and_goes
     async with aiohttp.ClientSession(running.url) as session:
         load = {"lora_name": "late-comer", "lora_path": str(places.ADAPTERS / "beta")}
         async with session.post("/v1/load_lora_adapter", json=load) as response:
-            assert (response.status, await response.text()) == (200, "Success: LoRA adapter 'late-comer' added successfully.")
+            assert (response.status, await response.text()) == (
+                200,
+                "Success: LoRA adapter 'late-comer' added successfully.",
+            )
 
         async def listed() -> bool:
             return "late-comer" in await combinations(running)
