@@ -13,7 +13,7 @@ import msgspec
 
 from monitor.protocols.body import DecodeError, plain_body
 from monitor.protocols.request_body import NamesModel, RequestShape, requested_model
-from monitor.protocols.response_body import MAX_ID, ResponseShape, error_type, is_stream, stream_data, token_count
+from monitor.protocols.response_body import ABSENT, MAX_ID, ResponseShape, error_type, is_stream, token_count
 from monitor.records import Choice, Dialogue, Exchange, Prompt, TokenIds
 
 MAX_ANSWERS: Final = 16
@@ -27,26 +27,26 @@ class _Request(NamesModel):
     token_ids: list[int] | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int = 0
     text: str | None = None
     token_ids: list[int] | None = None
     finish_reason: str | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
 
-class _Response(msgspec.Struct):
+class _Response(msgspec.Struct, gc=False):
     """A response, or one event of a stream; events name no model."""
 
     request_id: str | None = None
     model: str | None = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
-    error: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = ABSENT
 
 
 _REQUEST: Final = RequestShape(_Request)
@@ -82,7 +82,8 @@ class _Answer:
         self.model = event.model or self.model
         self.identity = event.request_id or self.identity
         self.usage = event.usage or self.usage
-        self.error = error_type(event.error) or self.error
+        if event.error is not ABSENT:
+            self.error = error_type(event.error) or self.error
         for piece in event.choices or ():
             one = self.growing.get(piece.index)
             if one is None:
@@ -135,9 +136,7 @@ def _read_whole(exchange: Exchange) -> _Answer:
 
 
 def _read_stream(exchange: Exchange) -> _Answer:
-    events, damaged = _RESPONSE.events(stream_data(exchange))
-    if not events and not exchange.response_truncated:
-        raise DecodeError("malformed_response")
+    events, damaged = _RESPONSE.stream(exchange)
     answer = _Answer(damaged=damaged)
     for event in events:
         answer.add(event)

@@ -7,9 +7,9 @@ from typing import Final
 
 import msgspec
 
-from monitor.protocols.body import DecodeError, plain_body
+from monitor.protocols.body import plain_body
 from monitor.protocols.request_body import NamesModel, RequestShape, has_content, requested_model
-from monitor.protocols.response_body import MAX_ID, ResponseShape, error_type, is_stream, stream_data, token_count
+from monitor.protocols.response_body import ABSENT, MAX_ID, ResponseShape, error_type, is_stream, token_count
 from monitor.protocols.turns import ContentPart, Message, content_text, last_question
 from monitor.records import Choice, Dialogue, Exchange, Prompt
 
@@ -28,22 +28,22 @@ _FINISH_REASONS: Final = {
 class _Request(NamesModel):
     messages: list[Message] | None = None
     system: str | list[ContentPart | str] | None = None
-    tools: msgspec.Raw = msgspec.Raw()
+    tools: msgspec.Raw = ABSENT
 
 
-class _Block(msgspec.Struct):
+class _Block(msgspec.Struct, gc=False):
     type: str = ""
     text: str | None = None
     thinking: str | None = None
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     text: str | None = None
     thinking: str | None = None
     stop_reason: str | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
@@ -57,7 +57,7 @@ class _Usage(msgspec.Struct):
         return self.input_tokens + (self.cache_read_input_tokens or 0) + (self.cache_creation_input_tokens or 0)
 
 
-class _Answer(msgspec.Struct):
+class _Answer(msgspec.Struct, gc=False):
     """A whole response, or what the first event of a stream says of it."""
 
     type: str | None = None
@@ -66,17 +66,17 @@ class _Answer(msgspec.Struct):
     content: list[_Block] | None = None
     stop_reason: str | None = None
     usage: _Usage | None = None
-    error: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = ABSENT
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     type: str | None = None
     index: int = 0
     message: _Answer | None = None
     content_block: _Block | None = None
     delta: _Delta | None = None
     usage: _Usage | None = None
-    error: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = ABSENT
 
 
 _REQUEST: Final = RequestShape(_Request)
@@ -128,9 +128,12 @@ class _Growing:
 
     def add(self, event: _Event) -> None:
         delta = event.delta
-        if delta:
+        if delta is not None:
             if delta.text:
-                self.add_text(event.index, delta.text)
+                if event.index == self.block:
+                    self.text.append(delta.text)
+                else:
+                    self.add_text(event.index, delta.text)
             elif delta.thinking:
                 self.reasoning.append(delta.thinking)
             elif delta.stop_reason:
@@ -141,7 +144,8 @@ class _Growing:
             self.add_head(event.message)
         if event.usage:
             self.count(event.usage)
-        self.error = error_type(event.error) or self.error
+        if event.error is not ABSENT:
+            self.error = error_type(event.error) or self.error
 
     def count(self, usage: _Usage | None) -> None:
         if usage:
@@ -190,9 +194,7 @@ def _read_whole(exchange: Exchange) -> _Growing:
 
 
 def _read_stream(exchange: Exchange) -> _Growing:
-    events, damaged = _STREAM.events(stream_data(exchange))
-    if not events and not exchange.response_truncated:
-        raise DecodeError("malformed_response")
+    events, damaged = _STREAM.stream(exchange)
     answer = _Growing(damaged=damaged)
     for event in events:
         answer.add(event)

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from monitor.protocols.body import DecodeError, plain_body
+from monitor.protocols.body import plain_body
 from monitor.protocols.openai_request import REQUEST, CompletionRequest, prompts_of
 from monitor.protocols.request_body import MODEL_IN_CUT_JSON, has_content, requested_model
 from monitor.protocols.response_body import (
+    ABSENT,
     MAX_CHOICES,
     MAX_ID,
     ResponseShape,
     error_type,
     is_stream,
-    stream_data,
     token_count,
 )
 from monitor.records import Choice, Dialogue, Exchange, Prompt
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     content: str | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
-    tool_calls: msgspec.Raw = msgspec.Raw()
+    tool_calls: msgspec.Raw = ABSENT
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int = 0
     delta: _Delta | None = None
     message: _Delta | None = None
@@ -38,19 +39,19 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
 
-class _Response(msgspec.Struct):
+class _Response(msgspec.Struct, gc=False):
     """A response, or one event of a stream."""
 
     id: str | None = None
     model: str | None = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
-    error: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = ABSENT
 
 
 RESPONSE: Final = ResponseShape(_Response)
@@ -65,23 +66,6 @@ class _Growing:
     finish_reason: str = ""
     tool_call: bool = False
 
-    def add(self, piece: _Choice) -> None:
-        delta = piece.delta or piece.message
-        if piece.text:
-            self.text.append(piece.text)
-        if delta:
-            if delta.content:
-                self.text.append(delta.content)
-            elif delta.refusal:
-                self.text.append(delta.refusal)
-            thought = delta.reasoning or delta.reasoning_content
-            if thought:
-                self.reasoning.append(thought)
-            if not self.tool_call:
-                self.tool_call = has_content(delta.tool_calls)
-        if piece.finish_reason:
-            self.finish_reason = piece.finish_reason
-
 
 @dataclass(slots=True)
 class _Answer:
@@ -94,19 +78,43 @@ class _Answer:
     usage: _Usage | None = None
     damaged: bool = False
 
-    def add(self, event: _Response) -> None:
-        self.model = self.model or event.model or ""
-        self.identity = self.identity or event.id or ""
-        self.usage = event.usage or self.usage
-        self.error = error_type(event.error) or self.error
-        for piece in event.choices or ():
-            one = self.growing.get(piece.index)
-            if one is None:
-                if piece.index < 0 or len(self.growing) >= MAX_CHOICES:
-                    self.damaged = self.damaged or piece.index < 0
+    def add(self, events: Sequence[_Response]) -> None:
+        """Take a whole response, or the events of a stream: one loop without a call, for a stream has hundreds."""
+        growing = self.growing
+        for event in events:
+            if not self.model:
+                self.model = event.model or ""
+                self.identity = event.id or self.identity
+            if event.usage is not None:
+                self.usage = event.usage
+            if event.error is not ABSENT:
+                self.error = error_type(event.error) or self.error
+            for piece in event.choices or ():
+                one = growing.get(piece.index) or self._begin(piece.index)
+                if one is None:
                     continue
-                one = self.growing[piece.index] = _Growing()
-            one.add(piece)
+                if piece.finish_reason:
+                    one.finish_reason = piece.finish_reason
+                delta = piece.delta or piece.message
+                if delta is None:
+                    if piece.text:
+                        one.text.append(piece.text)
+                    continue
+                said = delta.content or delta.refusal
+                if said:
+                    one.text.append(said)
+                thought = delta.reasoning or delta.reasoning_content
+                if thought:
+                    one.reasoning.append(thought)
+                if delta.tool_calls is not ABSENT and not one.tool_call:
+                    one.tool_call = has_content(delta.tool_calls)
+
+    def _begin(self, index: int) -> _Growing | None:
+        if index < 0 or len(self.growing) >= MAX_CHOICES:
+            self.damaged = self.damaged or index < 0
+            return None
+        one = self.growing[index] = _Growing()
+        return one
 
 
 def decode_openai(exchange: Exchange) -> Dialogue:
@@ -141,17 +149,14 @@ def _read_whole(exchange: Exchange) -> _Answer:
         answer.model = found.group(1).decode("utf-8", "replace") if found else ""
         answer.growing[0] = _Growing()
         return answer
-    answer.add(RESPONSE.whole(body))
+    answer.add([RESPONSE.whole(body)])
     return answer
 
 
 def _read_stream(exchange: Exchange) -> _Answer:
-    events, damaged = RESPONSE.events(stream_data(exchange))
-    if not events and not exchange.response_truncated:
-        raise DecodeError("malformed_response")
+    events, damaged = RESPONSE.stream(exchange)
     answer = _Answer(damaged=damaged)
-    for event in events:
-        answer.add(event)
+    answer.add(events)
     return answer
 
 

@@ -5,6 +5,7 @@ msgspec skips all other fields without building objects for them; logprobs above
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final, Generic, TypeVar
 
@@ -22,8 +23,12 @@ MAX_TOKENS: Final = 2**40
 MAX_ID: Final = 256
 """Longest identity of a response that is kept, in characters."""
 
+ABSENT: Final = msgspec.Raw()
+"""Default of fields that are not looked into; compared by identity, which costs nothing in every event of a long stream."""
+
 _DONE: Final = b"[DONE]"
 _NONE: Final = (b"", b"null")
+_BOUNDARY: Final = re.compile(rb"\n\n(?:event: [a-z_.]+\n)?data: ")
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -56,26 +61,49 @@ class ResponseShape(Generic[S]):
         except UNREADABLE:
             return None
 
-    def events(self, data: Sequence[bytes]) -> tuple[Sequence[S], bool]:
-        """All events, decoded in one call; when that fails, one by one, leaving out what cannot be read.
+    def stream(self, exchange: Exchange) -> tuple[Sequence[S], bool]:
+        """All events of a stream; what cannot be read is left out, and the second value tells that something was.
 
-        The second value tells whether something had to be left out.
+        Raises DecodeError when nothing can be read of a stream that was copied to its end.
         """
+        body = plain_body(exchange.response, exchange.response_encoding)
+        events = self._at_once(body)
+        if events is not None:
+            return events, False
+        data = [piece for piece in event_data(body) if piece != _DONE]
+        found = [event for event in map(self.event, data) if event is not None]
+        if not found and not exchange.response_truncated:
+            raise DecodeError("malformed_response")
+        return found, len(found) < len(data)
+
+    def _at_once(self, body: bytes) -> Sequence[S] | None:
+        """All events in one call of the parser, None when the stream is not as plain as vLLM writes it.
+
+        A line end inside JSON is never followed by the name of a field, so what lies between two events can be replaced by
+        a comma; whatever else the stream holds makes the result unreadable.
+        """
+        text = body[: max(body.rfind(b"\n\n"), 0)]  # an event without its empty line was not dispatched
+        if text.startswith(b"data: ") and b"\nevent: " not in text:
+            joined = text.replace(b"\n\ndata: ", b",").removeprefix(b"data: ")
+        else:
+            joined = _BOUNDARY.sub(b",", b"\n\n" + text).removeprefix(b",")
         try:
-            return self._all.decode(b"[" + b",".join(data) + b"]"), False
+            return self._all.decode(b"[" + joined.removesuffix(b"," + _DONE) + b"]") or None
         except UNREADABLE:
-            return [event for event in map(self.event, data) if event is not None], True
+            return None
+
+
+def last_event(body: bytes) -> bytes:
+    """The data of a stream's last event, "" when it is not as plain as vLLM writes it."""
+    end = body.rfind(b"\n\n")
+    block = body[body.rfind(b"\n\n", 0, max(end, 0)) + 2 : max(end, 0)]
+    data = event_data(block + b"\n\n")
+    return data[0] if data else b""
 
 
 def is_stream(exchange: Exchange) -> bool:
     """True for a response of server-sent events."""
     return exchange.response_type == "text/event-stream"
-
-
-def stream_data(exchange: Exchange) -> list[bytes]:
-    """The data of a stream's events, without the end mark that some APIs send."""
-    body = plain_body(exchange.response, exchange.response_encoding)
-    return [piece for piece in event_data(body) if piece != _DONE]
 
 
 def token_count(tokens: int | None) -> int | None:
@@ -85,7 +113,7 @@ def token_count(tokens: int | None) -> int | None:
 
 def error_type(raw: msgspec.Raw) -> str:
     """Type of an error object; "" when there is none."""
-    if bytes(raw) in _NONE:
+    if raw is ABSENT or bytes(raw) in _NONE:
         return ""
     try:
         return (_error.decode(raw).type or "error")[:64]

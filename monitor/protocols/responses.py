@@ -10,7 +10,15 @@ import msgspec
 from monitor.protocols.body import DecodeError, plain_body
 from monitor.protocols.endpoints import fetches_response
 from monitor.protocols.request_body import NamesModel, RequestShape, has_content, requested_model
-from monitor.protocols.response_body import MAX_ID, ResponseShape, error_type, is_stream, stream_data, token_count
+from monitor.protocols.response_body import (
+    ABSENT,
+    MAX_ID,
+    ResponseShape,
+    error_type,
+    is_stream,
+    last_event,
+    token_count,
+)
 from monitor.protocols.turns import Message, last_question
 from monitor.records import Choice, Dialogue, Exchange, Prompt
 
@@ -24,48 +32,48 @@ _CALLS: Final = frozenset({"function_call", "custom_tool_call"})
 class _Request(NamesModel):
     input: str | list[Message] | None = None
     instructions: str | None = None
-    tools: msgspec.Raw = msgspec.Raw()
+    tools: msgspec.Raw = ABSENT
 
 
-class _Part(msgspec.Struct):
+class _Part(msgspec.Struct, gc=False):
     text: str | None = None
     refusal: str | None = None
 
 
-class _OutputItem(msgspec.Struct):
+class _OutputItem(msgspec.Struct, gc=False):
     type: str = ""
     content: list[_Part] | None = None
     summary: list[_Part] | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
 
 
-class _Incomplete(msgspec.Struct):
+class _Incomplete(msgspec.Struct, gc=False):
     reason: str | None = None
 
 
-class _Response(msgspec.Struct):
+class _Response(msgspec.Struct, gc=False):
     id: str | None = None
     model: str | None = None
     status: str | None = None
     output: list[_OutputItem] | None = None
     usage: _Usage | None = None
     incomplete_details: _Incomplete | None = None
-    error: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = ABSENT
     background: bool | None = None
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     type: str = ""
     response: _Response | None = None
     output_index: int = 0
     delta: str | None = None
     item: _OutputItem | None = None
     code: str | int | None = None
-    error: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = ABSENT
 
 
 _REQUEST: Final = RequestShape(_Request)
@@ -139,7 +147,8 @@ class _Answer:
             self.note_call(event.item)
         if event.response:
             self.add_response(event.response)
-        self.error = error_type(event.error) or self.error
+        if event.error is not ABSENT:
+            self.error = error_type(event.error) or self.error
 
     @property
     def finish_reason(self) -> str:
@@ -196,15 +205,12 @@ def _read_whole(exchange: Exchange) -> _Answer:
 
 def _read_stream(exchange: Exchange) -> _Answer:
     """The last event repeats the whole response; only where it is missing are the pieces put together."""
-    data = stream_data(exchange)
     answer = _Answer()
-    last = _STREAM.event(data[-1]) if data else None
+    last = _STREAM.event(last_event(plain_body(exchange.response, exchange.response_encoding)))
     if last and last.type in _FINAL and last.response and last.response.output:
         answer.add_response(last.response)
         return answer
-    events, answer.damaged = _STREAM.events(data)
-    if not events and not exchange.response_truncated:
-        raise DecodeError("malformed_response")
+    events, answer.damaged = _STREAM.stream(exchange)
     for event in events:
         answer.add(event)
     return answer
