@@ -17,6 +17,10 @@ from prometheus_client.registry import Collector
 from monitor.telemetry.buckets import ADDED_LATENCY_BOUNDS
 from monitor.telemetry.counts import SupervisorReport, WorkerReport
 
+DROPPED: Final = (
+    "queue_full", "queue_bytes", "too_large", "channel_error", "shutdown", "fragment_lost", "damaged",
+)  # fmt: skip
+"""Why sampled exchanges do not reach the scorer."""
 _COUNTED: Final = ("seen", "sampled", "skipped", "dropped", "endings", "responses", "rejected")
 _NAMES: Final = {
     "seen": ("alignment_exchanges_seen", "Exchanges that passed the proxy and ended.", ("endpoint",)),
@@ -56,7 +60,7 @@ class WorkerMetrics(Collector):
         self._past["seen"].update(dict.fromkeys(endpoints, 0))
         self._past["sampled"].update(dict.fromkeys(endpoints, 0))
         self._past["endings"].update(dict.fromkeys(endings, 0))
-        self._past["dropped"].update(dict.fromkeys(("queue_full", "queue_bytes", "fragment_lost", "damaged"), 0))
+        self._past["dropped"].update(dict.fromkeys(DROPPED, 0))
         self._past_buckets = [0] * (len(ADDED_LATENCY_BOUNDS) + 1)
         self._past_latency_sum = 0.0
         self._restarts: SupervisorReport | None = None
