@@ -48,8 +48,8 @@ class Background:
             return dialogue
         if before and before.judged:
             return "repeated"
-        if not dialogue.choices:
-            return "no_choices"
+        if not dialogue.choices:  # cancelled, or failed
+            return "unfinished"
         self._remember(dialogue.response_id, _Asked(judged=True))
         return replace(dialogue, prompts=before.prompts, model_requested=before.model) if before else dialogue
 

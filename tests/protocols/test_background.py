@@ -84,7 +84,7 @@ def test_asking_before_the_answer_is_there_is_unfinished_and_keeps_the_question(
 
 
 def test_a_cancelled_response_has_nothing_to_judge() -> None:
-    assert read(Reader(), captured("responses_cancel")) == "no_choices"
+    assert read(Reader(), captured("responses_cancel")) == "unfinished"
 
 
 def test_what_was_never_seen_being_asked_is_judged_without_its_prompt() -> None:
