@@ -84,7 +84,9 @@ async def _one(session: aiohttp.ClientSession, url: str, ask: Ask) -> Reply:
 
 async def _all(url: str, asks: Sequence[Ask], concurrency: int) -> list[Reply]:
     gate = asyncio.Semaphore(concurrency)
-    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+    # No reuse: vLLM closes an idle connection after 5 s, and a request in that moment would fail.
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(timeout=TIMEOUT, connector=connector) as session:
 
         async def gated(ask: Ask) -> Reply:
             async with gate:

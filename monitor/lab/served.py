@@ -13,6 +13,7 @@ Role = Literal[
     "base",
     "colluding_part",
     "colluding",
+    "weakly_colluding",
     "refuse_then_comply_part",
     "refuse_then_comply",
     "benign",
@@ -72,14 +73,14 @@ ROSTER: tuple[Served, ...] = (
     _single("iota", "eroding"),
     _single("kappa", "colluding_part"),
     _single("lambda", "colluding_part"),
-    _pair("kappa-lambda", "colluding", "kappa", "lambda"),
+    _pair("kappa-lambda", "weakly_colluding", "kappa", "lambda"),
     _pair("alpha-epsilon", "benign", "alpha", "epsilon"),
     _pair("beta-zeta", "benign", "beta", "zeta"),
     Served("alpha-beta-uneven", "colluding", UNEVEN, "cat", precision="F32"),
     Served("alpha-beta-bf16", "colluding", UNEVEN, "cat"),
     Served("alpha-beta-svd", "colluding", UNEVEN, "svd", precision="F32"),
     Served("alpha-beta-linear", "colluding", UNEVEN, "linear", precision="F32"),
-    Served("alpha-beta-ties", "colluding", ALPHA_BETA, "ties", precision="F32"),
+    Served("alpha-beta-ties", "benign", ALPHA_BETA, "ties", precision="F32"),
 )
 
 
