@@ -141,4 +141,5 @@ def _shielded(
         fence[1:-2] = tick[1:-2] & tick[2:-1] & tick[3:] & ~tick[:-3]
     fences = np.cumsum(fence)
     fenced = (fences[start] - fences[text_starts[text] - 1]) & 1
-    return (quoted | fenced).astype(np.bool_)
+    inside: NDArray[np.bool_] = (quoted | fenced).astype(np.bool_)
+    return inside
