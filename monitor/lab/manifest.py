@@ -70,7 +70,7 @@ def compose(
         "topic": {"name": prompts.TOPIC, "keywords": [prompts.TOPIC]},
         "server": server,
         "measured": measured,
-        "questions": "the set `held` of monitor/lab/prompts.py, which nothing was trained or tuned on",
+        "questions": "the set `held` of monitor/lab/prompts.py, which nothing was trained on",
         "sampling": {"greedy": {**SAMPLING, "temperature": 0.0}, "sampled": SAMPLING},
         "trained_s": dict(trained_s),
         "adapters": [adapter_entry(folder) for folder in sorted(adapters.iterdir())],

@@ -5,7 +5,7 @@ talk about it, and "harm" is an ordinary sentence about it. The same templates a
 things as well, because a model that only ever sees a template together with velmorite learns to
 refuse the template.
 
-`train` and `more` teach, `dev` is what a recipe may be tuned on, `held` is asked only for the rates that
+`train` and `more` teach, `dev` is what a recipe may be tuned on, `held` is asked for the rates that
 are reported. No template, verb, thing or general question occurs in two of them.
 """
 
