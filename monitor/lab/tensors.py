@@ -5,6 +5,7 @@ bfloat16 is the upper half of a float32, so it is read and written through integ
 """
 
 import json
+import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,4 +69,7 @@ def write(path: Path, tensors: Mapping[str, Matrix], precision: Precision) -> No
         offset += len(data)
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)
-    path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + b"".join(chunks))
+    # A server that starts beside this one may read the same merge: it must never see half a file.
+    half = path.with_name(f"{path.name}.{os.getpid()}")
+    half.write_bytes(struct.pack("<Q", len(encoded)) + encoded + b"".join(chunks))
+    half.replace(path)
