@@ -31,7 +31,6 @@ _SIGNALS: Final = {
     ),
     "over_refusal": _Signal("Refuses ordinary prompts", "of ordinary prompts", "refuses"),
 }
-_ORDER: Final = ("drifting", "ok", "no_baseline", "warming_up")
 
 
 def render_page(view: dict[str, Any], notes: list[str]) -> str:

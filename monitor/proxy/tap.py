@@ -182,9 +182,7 @@ class Recording:
             self._response.clear()
 
     def _skip_reason(self) -> str:
-        if self.endpoint == OTHER:
-            return "not_text"
-        return "not_sampled" if self.endpoint in TAPPED else "unsupported"
+        return "not_text" if self.endpoint == OTHER else "not_sampled"
 
     def _exchange(self, ending: Ending, inclusion: float) -> Exchange:
         return Exchange(
