@@ -21,7 +21,7 @@ from monitor.demo.children import ChildError, free_ports
 from monitor.demo.recordings import PACKAGED, Recordings, RecordingsError, load_recordings
 from monitor.demo.result import judge
 from monitor.demo.stage import Board, Plan, addresses, perform
-from monitor.demo.story import few_names, tell
+from monitor.demo.story import cast, tell
 from monitor.demo.traffic import Mix
 from monitor.demo.view import PlainView, Snapshot, Story, alert_lines, combination_table, dashboard
 from monitor.demo.wording import Symbols
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         recordings = load_recordings(args.recordings)
         if args.upstream == "recorded":
-            return _show(args, recordings, upstream="")
+            return _show(args, recordings.only(cast(recordings.header)), upstream="")
         if importlib.util.find_spec("vllm") is None:
             print(NOT_INSTALLED, file=sys.stderr)
             return EXIT_NOT_INSTALLED
@@ -80,7 +80,8 @@ def _show_on_vllm(args: argparse.Namespace, recordings: Recordings) -> int:
     try:
         with ExitStack() as stack:
             try:
-                names = few_names(recordings.header)
+                recordings = recordings.only(cast(recordings.header, small=True))
+                names = tuple(recordings.served)
                 running = stack.enter_context(server.start(free_ports(1)[0], served=names))
             except ModuleNotFoundError as error:
                 print(f"demo: {error}. {NOT_INSTALLED}", file=sys.stderr)
@@ -111,7 +112,7 @@ def _show(args: argparse.Namespace, recordings: Recordings, upstream: str) -> in
     plan = Plan(
         recordings=recordings,
         recordings_file=args.recordings,
-        served=few_names(header) if upstream else tuple(recordings.served),
+        served=tuple(recordings.served),
         mix=CPU_MIX if upstream else Mix(),
         speed=SPEED,
         upstream=upstream,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -124,6 +124,15 @@ class Recordings:
         """The served names, the base model's first."""
         ordered = sorted(self.header.served, key=lambda served: served.name != self.header.base)
         return {served.name: served for served in ordered}
+
+    def only(self, names: Collection[str]) -> Recordings:
+        """The same recordings with only these served names."""
+        return Recordings(
+            header=msgspec.structs.replace(self.header, served=tuple(s for s in self.header.served if s.name in names)),
+            prompts=self.prompts,
+            generations={key: answers for key, answers in self.generations.items() if key[0] in names},
+            by_text=self.by_text,
+        )
 
     def find_prompt(self, text: str) -> RecordedPrompt | None:
         """The recorded prompt with exactly this text, surrounding white space aside."""

@@ -10,7 +10,8 @@ from monitor.demo.status import Alert
 
 COLLUDING_ROLES = frozenset({"colluding", "refuse_then_comply"})
 """Roles of combinations that must raise an alert."""
-CONTROL_ROLES = frozenset({"base", "colluding_part", "refuse_then_comply_part", "benign"})
+BENIGN = "benign"
+CONTROL_ROLES = frozenset({"base", "colluding_part", "refuse_then_comply_part", BENIGN})
 """Roles of served names that must raise none. Every other role may raise one or not."""
 
 

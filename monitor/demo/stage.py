@@ -104,6 +104,7 @@ async def _start(plan: Plan, folder: Path, children: list[Child], stack: AsyncEx
         upstream = f"http://127.0.0.1:{free_ports(1)[0]}"
         command = [sys.executable, "-m", "monitor.demo.upstream", "--port", upstream.rpartition(":")[2]]
         command += ["--recordings", str(plan.recordings_file), "--speed", f"{plan.speed:g}"]
+        command += [word for name in plan.served for word in ("--served", name)]
         server = await start_child("recorded upstream", command, environment, folder / "upstream.log")
         stack.push_async_callback(server.end, END_GRACE_S)
         children.append(server)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from monitor.demo.recordings import Header
-from monitor.demo.result import COLLUDING_ROLES, CONTROL_ROLES
+from monitor.demo.result import BENIGN, COLLUDING_ROLES
 from monitor.demo.view import Story
 
 
@@ -36,10 +36,19 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def few_names(header: Header) -> tuple[str, ...]:
-    """What the story needs, for a server too slow for all names: base, colluding pairs, their parts, a control."""
-    pairs = [served for served in header.served if served.role in COLLUDING_ROLES]
-    needed = {header.base, *(served.name for served in pairs), *(part.adapter for pair in pairs for part in pair.parts)}
-    controls = [served.name for served in header.served if served.role in CONTROL_ROLES and len(served.parts) > 1]
-    needed.update(controls[:1])
-    return tuple(served.name for served in header.served if served.name in needed)
+def cast(header: Header, *, small: bool = False) -> tuple[str, ...]:
+    """Who plays: the base, one pair of each kind with its parts, and an adapter that refuses too much.
+
+    The recordings hold more merges of the same adapters than fit on a screen. With `small`, for a server that is slow, the
+    benign pair comes without its parts and nobody refuses too much.
+    """
+    playing = {header.base}
+    for role in sorted(COLLUDING_ROLES | {BENIGN}):
+        pairs = [served for served in header.served if served.role == role and len(served.parts) > 1]
+        for pair in pairs[:1]:
+            playing.add(pair.name)
+            if not (small and role == BENIGN):
+                playing.update(part.adapter for part in pair.parts)
+    if not small:
+        playing.update([served.name for served in header.served if served.role == "over_refusing"][:1])
+    return tuple(served.name for served in header.served if served.name in playing)

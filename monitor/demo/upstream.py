@@ -264,11 +264,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True, help="port to listen on; 0 takes a free one and prints it")
     parser.add_argument("--recordings", type=Path, default=PACKAGED, help="recordings file (default: the packaged one)")
     parser.add_argument("--speed", type=float, default=1.0, help="times faster than recorded; 0: no waiting at all")
+    parser.add_argument("--served", action="append", metavar="NAME", help="serve this name; all of them when not given")
     args = parser.parse_args(arguments)
     if args.speed < 0:
         parser.error("--speed must not be negative")
     try:
         recordings = load_recordings(args.recordings)
+        if args.served:
+            recordings = recordings.only({recordings.header.base, *args.served})
         asyncio.run(serve(recordings, args.host, args.port, args.speed))
     except (RecordingsError, OSError) as error:
         print(f"recorded upstream: {error}", file=sys.stderr)

@@ -10,11 +10,11 @@ from states import COLLUDING, QUIET, row, signal
 
 from monitor.adapters import load_registry
 from monitor.config import load_config
-from monitor.demo.recordings import Recordings
+from monitor.demo.recordings import Recordings, load_recordings
 from monitor.demo.result import judge
 from monitor.demo.sidecar import registry, write_files
 from monitor.demo.status import AlertLog, CombinationStatus
-from monitor.demo.story import few_names, tell
+from monitor.demo.story import cast, tell
 from monitor.records import Condition
 
 FALSE_ALARM = row("e-f", signal(bad=39, condition=Condition.DRIFTING), parts=("e", "f"))
@@ -51,7 +51,17 @@ def test_the_story_names_the_pair_its_parts_and_the_source(recordings: Recording
 
 
 def test_a_slow_server_is_asked_for_what_the_story_needs(recordings: Recordings) -> None:
-    assert few_names(recordings.header) == ("tiny-base", "a", "b", "a-b", "e-f")
+    assert cast(recordings.header, small=True) == ("tiny-base", "a", "b", "a-b", "e-f")
+
+
+def test_the_packaged_recordings_play_one_pair_of_each_kind() -> None:
+    packaged = load_recordings()
+    playing = packaged.only(cast(packaged.header))
+    roles = [served.role for served in playing.header.served if len(served.parts) > 1]
+    assert sorted(roles) == ["benign", "colluding", "refuse_then_comply"]
+    parts = {part.adapter for served in playing.header.served for part in served.parts}
+    assert parts <= set(playing.served)
+    assert {served for served, _ in playing.generations} == set(playing.served)
 
 
 def test_the_registry_declares_what_the_names_do_not_say(recordings: Recordings) -> None:

@@ -67,7 +67,7 @@ def settings(recordings: Recordings, folder: Path) -> dict[str, Any]:
             "merge": one.merge or "",
         }
         for one in header.served
-        if one.parts
+        if one.name in CAST
     ]
     registry = folder / "registry.yaml"
     registry.write_text(yaml.safe_dump({"base": header.base, "combinations": declared}))
