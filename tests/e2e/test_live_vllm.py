@@ -220,7 +220,7 @@ async def test_every_combination_of_the_lab_comes_to_the_state_that_it_deserves(
                     model=name, messages=[{"role": "user", "content": text}], temperature=0.7, seed=1, max_tokens=96
                 )
 
-        await asyncio.gather(*(ask(name, text) for name, text in sorted(plan, key=lambda one: one[1])))
+        await asyncio.gather(*(ask(name, text) for name, text in sorted(plan, key=lambda one: (one[0] != base, one))))
 
     async def all_judged() -> dict[str, dict[str, Any]] | None:
         found = await combinations(running)
