@@ -39,11 +39,11 @@ def listed(names: Sequence[str]) -> str:
 def cast(header: Header, *, small: bool = False) -> tuple[str, ...]:
     """Who plays: the base, one pair of each kind with its parts, and an adapter that refuses too much.
 
-    The recordings hold more merges of the same adapters than fit on a screen. With `small`, for a server that is slow, the
-    benign pair comes without its parts and nobody refuses too much.
+    The recordings hold more merges of the same adapters than fit on a screen. With `small`, for a server on a CPU that
+    computes four adapters at a time, only the colluding pair plays with its parts, and a benign pair beside it.
     """
     playing = {header.base}
-    for role in sorted(COLLUDING_ROLES | {BENIGN}):
+    for role in ("colluding", BENIGN) if small else sorted(COLLUDING_ROLES | {BENIGN}):
         pairs = [served for served in header.served if served.role == role and len(served.parts) > 1]
         for pair in pairs[:1]:
             playing.add(pair.name)
