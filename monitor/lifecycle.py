@@ -65,6 +65,6 @@ class Cleanups:
                     await step()
             except TimeoutError:
                 log.warning("shutdown: %s did not end in time", name)
-            except Exception:
+            except Exception:  # one step's failure must not keep the others from running
                 log.exception("shutdown: %s failed", name)
         self._steps.clear()
