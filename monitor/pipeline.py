@@ -17,10 +17,10 @@ from typing import Any, Final, ParamSpec, TypeVar
 import msgspec
 
 from monitor.adapters import UNLISTED, Catalog, Identity
-from monitor.arrival import Arrival, Reader, items_of
+from monitor.arrival import NO_RESPONSE, Arrival, Reader, ending_of, items_of
 from monitor.drift import Detector
 from monitor.outputs import Output
-from monitor.protocols import DECODERS
+from monitor.protocols import DECODERS, asked_model
 from monitor.protocols.endpoints import endpoint_of
 from monitor.records import (
     Combination,
@@ -106,6 +106,8 @@ class Pipeline:
             arrival = self._guarded("the decoder", self._reader.read, exchange, endpoint) or INTERNAL_ERROR
             if isinstance(arrival, str):
                 self._metrics.coverage.unscored(endpoint, arrival).inc()
+                if arrival == NO_RESPONSE:
+                    self._guarded("the decoder", self._count_unanswered, exchange)
                 continue
             self._metrics.coverage.parsed(endpoint).inc()
             if arrival.dialogue.tokens:
@@ -113,6 +115,14 @@ class Pipeline:
             else:
                 arrivals.append(arrival)
         self.take(arrivals)
+
+    def _count_unanswered(self, exchange: Exchange) -> None:
+        """A request that nobody answered counts for the one that was asked."""
+        requested = exchange.adapter_header or asked_model(exchange)
+        if requested is not None:
+            identity = self._catalog.identify("", requested)
+            self.introduce(identity)
+            self._metrics.traffic.requests(identity.label, exchange.ending.value).inc()
 
     def _wait_for_text(self, arrival: Arrival) -> None:
         def done(result: Dialogue | str) -> None:
@@ -145,6 +155,7 @@ class Pipeline:
         if identity.combination and self._introduced.get(identity.label) != identity.combination:
             self._introduced[identity.label] = identity.combination
             self._metrics.verdicts.introduce(identity.label, identity.combination)
+            self._metrics.traffic.introduce(identity.label)
 
     def forget(self, labels: Sequence[str]) -> None:
         """These combinations are gone."""
@@ -235,7 +246,7 @@ class Pipeline:
     def _count_traffic(self, arrival: Arrival, identity: Identity) -> None:
         dialogue, traffic, label = arrival.dialogue, self._metrics.traffic, identity.label
         self.tallies.setdefault(label, Tally()).requests += 1
-        traffic.requests(label, arrival.ending.value).inc()
+        traffic.requests(label, ending_of(arrival).value).inc()
         if dialogue.prompt_tokens is not None:
             traffic.tokens(label, "prompt").inc(dialogue.prompt_tokens)
         if dialogue.completion_tokens is not None:

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-from monitor.records import Combination, Condition, DriftState, Outcome, Stratum
+from monitor.records import AnswerEnding, Combination, Condition, DriftState, Outcome, Stratum
 from monitor.telemetry.buckets import DURATION_BOUNDS, FIRST_BYTE_BOUNDS
 from monitor.telemetry.series import Series
 
@@ -83,7 +83,12 @@ class TrafficMetrics(_PerCombination):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__()
         self.requests = self._keep(
-            Counter("alignment_requests", "Sampled requests.", ["combination", "ending"], registry=registry)
+            Counter(
+                "alignment_requests",
+                "Sampled requests, by how they ended: on the wire, or where that was whole by what the answer says itself.",
+                ["combination", "ending"],
+                registry=registry,
+            )
         )
         self.tokens = self._keep(
             Counter("alignment_tokens", "Tokens of sampled exchanges.", ["combination", "kind"], registry=registry)
@@ -109,6 +114,11 @@ class TrafficMetrics(_PerCombination):
                 registry=registry,
             )
         )
+
+    def introduce(self, label: str) -> None:
+        """Create a combination's counts of endings, at zero."""
+        for ending in AnswerEnding:
+            self.requests(label, ending.value)
 
 
 class VerdictMetrics(_PerCombination):
