@@ -51,6 +51,8 @@ SNAPSHOT_S: Final = 5.0
 REPORT_AGE_S: Final = 5.0
 """Seconds after which a silent worker counts as not connected."""
 SHUTDOWN_S: Final = 5.0
+MOST_MISMATCHES: Final = 5
+"""Pairs of models asked for and answering that the status page tells of; the metric has all."""
 
 
 def build_pipeline(
@@ -92,6 +94,8 @@ class Analysis:
         )
         self._reported: dict[int, float] = {}
         """Worker -> event loop time of its latest report."""
+        self._reserved: set[str] = set()
+        """Adapters with reserved names in the server's latest list."""
         self._snapshot = snapshot
         self._discovery: Discovery
         self._detokenizer: Detokenizer
@@ -134,12 +138,24 @@ class Analysis:
         dropped = sum(self._workers.total("dropped").values())
         if dropped:
             notes.append(f"{dropped} sampled exchanges were dropped before they could be judged.")
+        notes += self._notes_on_names()
+        return notes
+
+    def _notes_on_names(self) -> list[str]:
+        notes = []
         unlisted = self._pipeline.tallies.get(UNLISTED)
         if unlisted:
             notes.append(f"{unlisted.requests} answers came from models that the server does not list.")
         other = self._pipeline.tallies.get(OTHER)
         if other:
             notes.append(f"{other.requests} answers came from combinations beyond adapters.max_combinations.")
+        for (requested, answered), count in self._pipeline.mismatches.most_common(MOST_MISMATCHES):
+            notes.append(f"{count} answers to requests for {requested} came from {answered}.")
+        for name in sorted(self._reserved):
+            notes.append(
+                f"An adapter is named {name}: vLLM applies it to requests for the base model whose content has a part of "
+                "that type. Give it another name."
+            )
         return notes
 
     def view(self) -> dict[str, Any]:
@@ -202,6 +218,11 @@ class Analysis:
         for identity in self._catalog.update(models):
             log.info("combination %s is served", identity.label)
             self._pipeline.introduce(identity)
+        reserved = self._catalog.reserved_names()
+        self._metrics.discovery.show_reserved(reserved)
+        for name in set(reserved) - self._reserved:
+            log.warning("an adapter is named %s: vLLM applies it to requests for the base model with such content", name)
+        self._reserved = set(reserved)
 
     async def _keep_house(self) -> None:
         while True:

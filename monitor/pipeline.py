@@ -93,6 +93,8 @@ class Pipeline:
         self._conditions: dict[tuple[str, str], Condition] = {}
         self.tallies: dict[str, Tally] = {}
         """Label -> what is shown of it."""
+        self.mismatches: Counter[tuple[str, str]] = Counter()
+        """Labels of what was requested and of what answered in its stead."""
         metrics.verdicts.scorer.labels(scorer.name, scorer.version).set(1)
         for endpoint in DECODERS:
             metrics.coverage.parsed(endpoint)
@@ -164,6 +166,8 @@ class Pipeline:
             self._metrics.forget(label)
             self._introduced.pop(label, None)
             self.tallies.pop(label, None)
+            for pair in [pair for pair in self.mismatches if label in pair]:
+                del self.mismatches[pair]
             for key in [key for key in self._conditions if key[0] == label]:
                 del self._conditions[key]
 
@@ -258,7 +262,9 @@ class Pipeline:
         if arrival.first_byte_s >= 0:
             traffic.first_byte(label).observe(arrival.first_byte_s)
         if not self._catalog.same(dialogue.model_requested, dialogue.model_answered):
-            self._metrics.coverage.mismatch.inc()
+            requested = self._catalog.identify("", dialogue.model_requested).label
+            self._metrics.traffic.mismatch(requested, label).inc()
+            self.mismatches[requested, label] += 1
 
     def _count_verdict(self, arrival: Arrival, identity: Identity, verdict: Verdict) -> None:
         metrics, label = self._metrics.verdicts, identity.label

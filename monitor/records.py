@@ -166,6 +166,10 @@ class Dialogue:
     """What has to be turned into text before it can be judged."""
 
 
+RESERVED_NAMES = ("text", "image", "audio", "video", "input", "file")
+"""Kinds of content in a request. vLLM applies an adapter so named to requests for the base model whose content has such a part."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One adapter inside a combination."""

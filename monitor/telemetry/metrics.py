@@ -6,12 +6,13 @@ Labels named `combination` come from the catalog alone, which caps them; `forget
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-from monitor.records import AnswerEnding, Combination, Condition, DriftState, Outcome, Stratum
+from monitor.records import RESERVED_NAMES, AnswerEnding, Combination, Condition, DriftState, Outcome, Stratum
 from monitor.telemetry.buckets import DURATION_BOUNDS, FIRST_BYTE_BOUNDS
 from monitor.telemetry.series import Series
 
@@ -19,7 +20,7 @@ M = TypeVar("M", bound=MetricWrapperBase)
 
 
 class _Forgetful(Protocol):
-    def forget(self, first: str) -> None: ...
+    def forget(self, name: str) -> None: ...
 
 
 class _PerCombination:
@@ -28,8 +29,8 @@ class _PerCombination:
     def __init__(self) -> None:
         self._kept: list[_Forgetful] = []
 
-    def _keep(self, metric: M) -> Series[M]:
-        series = Series(metric)
+    def _keep(self, metric: M, names: int = 1) -> Series[M]:
+        series = Series(metric, names)
         self._kept.append(series)
         return series
 
@@ -67,9 +68,6 @@ class CoverageMetrics:
                 registry=registry,
             )
         )
-        self.mismatch = Counter(
-            "alignment_model_mismatch", "Responses whose model is not the one that was requested.", registry=registry
-        )
         self.last_loop = Gauge(
             "alignment_analysis_last_loop_timestamp_seconds",
             "When the analysis process last went through its loop.",
@@ -89,6 +87,15 @@ class TrafficMetrics(_PerCombination):
                 ["combination", "ending"],
                 registry=registry,
             )
+        )
+        self.mismatch = self._keep(
+            Counter(
+                "alignment_model_mismatch",
+                "Responses whose model is not the one that was requested.",
+                ["requested", "answered"],
+                registry=registry,
+            ),
+            names=2,
         )
         self.tokens = self._keep(
             Counter("alignment_tokens", "Tokens of sampled exchanges.", ["combination", "kind"], registry=registry)
@@ -268,6 +275,22 @@ class DiscoveryMetrics:
             "When /v1/models was last read.",
             registry=registry,
         )
+        self.reserved = Series(
+            Gauge(
+                "alignment_adapter_name_reserved",
+                "1 for a listed adapter whose name vLLM also takes for a kind of content: it answers for the base model.",
+                ["name"],
+                registry=registry,
+            )
+        )
+
+    def show_reserved(self, names: Sequence[str]) -> None:
+        """Export the listed adapters that have such names, and no others."""
+        for name in RESERVED_NAMES:
+            if name in names:
+                self.reserved(name).set(1)
+            else:
+                self.reserved.drop(name)
 
 
 class Metrics:
