@@ -221,7 +221,9 @@ class Analysis:
         reserved = self._catalog.reserved_names()
         self._metrics.discovery.show_reserved(reserved)
         for name in set(reserved) - self._reserved:
-            log.warning("an adapter is named %s: vLLM applies it to requests for the base model with such content", name)
+            log.warning(
+                "an adapter is named %s: vLLM applies it to requests for the base model with such content", name
+            )
         self._reserved = set(reserved)
 
     async def _keep_house(self) -> None:
