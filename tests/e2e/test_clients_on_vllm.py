@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import re
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -39,7 +40,16 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     log = tmp_path_factory.mktemp("vllm") / "vllm.log"
     with server.start(free_ports(1)[0], served=("alpha",), log=log, flags=["--enable-scale-out"]) as running:
+        warm_up(running.url)
         yield running.url
+
+
+def warm_up(url: str) -> None:
+    """The first answer of a server takes many times as long as any other."""
+    ask = json.dumps(CHAT).encode()
+    request = urllib.request.Request(f"{url}/v1/chat/completions", ask, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=240) as reply:
+        assert reply.status == 200
 
 
 def port_of(url: str) -> int:
