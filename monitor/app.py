@@ -39,6 +39,7 @@ from monitor.records import Ending
 from monitor.scoring import build_scorer
 from monitor.snapshot import Snapshot
 from monitor.telemetry.counts import WorkerReport
+from monitor.telemetry.ledger import Ledger
 from monitor.telemetry.metrics import Metrics
 from monitor.telemetry.workers import WorkerMetrics
 
@@ -92,6 +93,7 @@ class Analysis:
         self._workers = WorkerMetrics(
             self._metrics.registry, ENDPOINTS, tuple(ending.value for ending in Ending), config.proxy.workers
         )
+        self._ledger = Ledger(snapshot.behind(), self._metrics.coverage, self._workers)
         self._reported: dict[int, float] = {}
         """Worker -> event loop time of its latest report."""
         self._reserved: set[str] = set()
@@ -115,6 +117,7 @@ class Analysis:
         await self._cleanups.run(SHUTDOWN_S)
         await self._judge_the_rest()
         self._detokenizer.stop()
+        self._write_accounts()
         self._save()
         self._inbox.close()
         for output in self._outputs:
@@ -203,8 +206,14 @@ class Analysis:
                 self._take_report(stats.worker)
             if stats.supervisor:
                 self._workers.take_restarts(stats.supervisor)
+        self._write_accounts()  # what is received now is known even if judging it should be the end of this process
         self._pipeline.process(self._inbox.take(BATCH))
+        self._write_accounts()
         self._metrics.coverage.last_loop.set_to_current_time()
+
+    def _write_accounts(self) -> None:
+        self._workers.set_lost(self._inbox.lost, sum(self._inbox.damaged.values()))
+        self._ledger.write(self._inbox.received)
 
     def _take_report(self, report: WorkerReport) -> None:
         try:
@@ -233,7 +242,6 @@ class Analysis:
             if gone:
                 log.info("combinations gone: %s", ", ".join(gone))
                 self._pipeline.forget(gone)
-            self._workers.set_lost(self._inbox.lost, sum(self._inbox.damaged.values()))
             self._save()
 
     def _save(self) -> None:
@@ -241,6 +249,10 @@ class Analysis:
             log.warning("the state is too large for a snapshot")
 
     def _restore(self) -> None:
+        try:
+            self._ledger.restore()
+        except ValueError as error:
+            log.error("the accounts cannot be carried on: %s", error)
         state = self._snapshot.restore()
         if state is None:
             return

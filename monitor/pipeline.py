@@ -107,11 +107,11 @@ class Pipeline:
             endpoint = endpoint_of(exchange.method, exchange.target)
             arrival = self._guarded("the decoder", self._reader.read, exchange, endpoint) or INTERNAL_ERROR
             if isinstance(arrival, str):
-                self._metrics.coverage.unscored(endpoint, arrival).inc()
+                self._metrics.coverage.count("unscored", endpoint, arrival)
                 if arrival == NO_RESPONSE:
                     self._guarded("the decoder", self._count_unanswered, exchange)
                 continue
-            self._metrics.coverage.parsed(endpoint).inc()
+            self._metrics.coverage.count("parsed", endpoint)
             if arrival.dialogue.tokens:
                 self._wait_for_text(arrival)
             else:
@@ -129,7 +129,7 @@ class Pipeline:
     def _wait_for_text(self, arrival: Arrival) -> None:
         def done(result: Dialogue | str) -> None:
             if isinstance(result, str):
-                self._metrics.coverage.unscored(arrival.endpoint, result).inc()
+                self._metrics.coverage.count("unscored", arrival.endpoint, result)
             else:
                 self.take([replace(arrival, dialogue=result)])
 
@@ -148,9 +148,9 @@ class Pipeline:
             base = next(verdicts) if arrival.base_response is not None else None
             reason = self._guarded("the analysis", self._take_one, arrival, own, base)
             if reason == "":
-                self._metrics.coverage.scored(arrival.endpoint).inc()
+                self._metrics.coverage.count("scored", arrival.endpoint)
             else:
-                self._metrics.coverage.unscored(arrival.endpoint, reason or INTERNAL_ERROR).inc()
+                self._metrics.coverage.count("unscored", arrival.endpoint, reason or INTERNAL_ERROR)
 
     def introduce(self, identity: Identity) -> None:
         """Create the series of a combination that was just loaded or seen."""

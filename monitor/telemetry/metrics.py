@@ -44,6 +44,7 @@ class CoverageMetrics:
     """What became of the sampled exchanges: sampled = scored + unscored + dropped, up to those under way."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._counts: dict[str, dict[str, int]] = {"parsed": {}, "scored": {}, "unscored": {}}
         self.parsed = Series(
             Counter(
                 "alignment_exchanges_parsed",
@@ -73,6 +74,27 @@ class CoverageMetrics:
             "When the analysis process last went through its loop.",
             registry=registry,
         )
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What was counted, as plain integers: the name of the count, its labels, the number."""
+        return self._counts
+
+    def count(self, name: str, *labels: str) -> None:
+        """Count one exchange as `parsed`, `scored` or `unscored`."""
+        self._add(name, labels, 1)
+
+    def restore(self, counts: dict[str, dict[str, int]]) -> None:
+        """Carry on from a predecessor's counts."""
+        for name in self._counts:
+            for key, number in counts.get(name, {}).items():
+                self._add(name, tuple(key.split(" ")), number)
+
+    def _add(self, name: str, labels: tuple[str, ...], number: int) -> None:
+        series: Series[Counter] = getattr(self, name)
+        series(*labels).inc(number)
+        own, key = self._counts[name], " ".join(labels)
+        own[key] = own.get(key, 0) + number
 
 
 class TrafficMetrics(_PerCombination):
