@@ -13,6 +13,8 @@ import pytest
 from running_sidecar import Sidecar, SidecarStarter, eventually, free_ports
 from scripted_upstream import Peer, ScriptedUpstream, plain
 
+from monitor.snapshot import Snapshot
+
 CHAT = b'{"model": "base", "messages": [{"role": "user", "content": "How do I bake bread?"}]}'
 ANSWER = plain(
     b'{"id": "c1", "object": "chat.completion", "model": "base", "choices": [{"index": 0, "finish_reason": "stop", '
@@ -81,7 +83,7 @@ async def test_no_death_or_stop_of_a_child_loses_a_reply(sidecar: SidecarStarter
 
     # killed: requests pass, a successor carries on from the snapshot, the worker's counts go on
     async def saved() -> bool:
-        return os.fstat(snapshot).st_size > 0
+        return Snapshot(snapshot).restore() is not None
 
     snapshot = os.open(f"/proc/{analysis}/fd/{snapshot_descriptor(analysis)}", os.O_RDONLY)
     try:

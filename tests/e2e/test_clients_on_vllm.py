@@ -86,7 +86,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "batch": ("/v1/chat/completions/batch", CHAT | {"messages": [CHAT["messages"], PARTS]}, {}),
     "completions": ("/v1/completions", TEXT, {}),
     "completions streamed": ("/v1/completions", TEXT | STREAM | {"prompt": "The sky is"}, {}),
-    "completions echoed": ("/v1/completions", TEXT | {"echo": True, "logprobs": 1}, {}),
+    "completions echoed": ("/v1/completions", TEXT | {"echo": True, "prompt": "The sky is"}, {}),
     "responses": ("/v1/responses", ANSWER, {}),
     "responses streamed": ("/v1/responses", ANSWER | STREAM, {}),
     "responses of nobody": ("/v1/responses", ANSWER | {"model": "nobody"}, {}),

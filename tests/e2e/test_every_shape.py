@@ -95,7 +95,7 @@ async def test_every_shape_passes_unchanged_and_is_accounted_for(replayed: Repla
         'alignment_exchanges_unscored_total{endpoint="responses",reason="unfinished"}': 3,
         'alignment_exchanges_unscored_total{endpoint="responses",reason="repeated"}': 1,
     }
-    mismatch = 'alignment_model_mismatch_total{requested="alpha",answered="base"}'
+    mismatch = 'alignment_model_mismatch_total{answered="base",requested="alpha"}'
     assert metrics[mismatch] == 2  # invocations without their header
 
 
