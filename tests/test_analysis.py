@@ -126,3 +126,29 @@ async def test_the_page_tells_of_answers_under_names_that_nobody_serves(
         return "1 answers came from models that the server does not list" in page and ">alpha<" in page
 
     await eventually(shown, "the page tells of both answers")
+
+
+async def test_an_answer_of_another_model_and_an_adapter_with_a_reserved_name_are_shown(
+    sidecar: SidecarStarter, scripted: ScriptedUpstream
+) -> None:
+    async def script(peer: Peer) -> None:
+        seen = await peer.read_request()
+        if "/v1/models" in seen.line:
+            await peer.send(plain(b'{"data": [{"id": "base"}, {"id": "text", "parent": "base"}]}'))
+        else:
+            await peer.send(plain(chat_response(ANSWER, "text")))
+
+    scripted.script = script
+    running = await sidecar(scripted.url)
+    async with aiohttp.ClientSession() as session:
+        await ask(running, session, chat_request(model="base"))
+        await ask(running, session, chat_request(model="text"))
+    mismatch = 'alignment_model_mismatch_total{answered="text",requested="base"}'
+    await eventually(lambda: running.metric(mismatch), "the mismatch is counted")
+    assert await running.metric('alignment_adapter_name_reserved{name="text"}') == 1
+    page = (await http_get(running.admin_port, "/"))[1].decode()
+    assert "1 answers to requests for base came from text." in page
+    assert "An adapter is named text:" in page
+    view = json.loads((await http_get(running.admin_port, "/api/v1/combinations"))[1])
+    assert view["mismatches"] == [{"requested": "base", "answered": "text", "count": 1}]
+    assert "an adapter is named text" in running.log.read_text()

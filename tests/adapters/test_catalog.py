@@ -207,3 +207,19 @@ def test_only_changes_are_told() -> None:
     assert [one.label for one in known.update([BASE, adapter("alpha")])] == ["base", "alpha"]
     assert known.update([BASE, adapter("alpha")]) == []
     assert [one.label for one in known.update([BASE, adapter("alpha"), adapter("beta")])] == ["beta"]
+
+
+@pytest.mark.parametrize("name", ["text", "image", "audio", "video", "input", "file"])
+def test_an_adapter_named_like_a_kind_of_content_is_noticed_while_it_is_listed(name: str) -> None:
+    known = catalog()
+    assert known.reserved_names() == []
+    known.update([BASE, adapter(name), adapter("texts")])
+    assert known.reserved_names() == [name]
+    known.update([BASE, adapter("texts")])
+    assert known.reserved_names() == []
+
+
+def test_a_base_model_may_have_any_name() -> None:
+    known = catalog()
+    known.update([ServedModel("text", "", "/models/base"), adapter("alpha")])
+    assert known.reserved_names() == []

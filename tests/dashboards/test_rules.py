@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from monitor.drift import SIGNALS
-from monitor.records import Condition, Ending
+from monitor.records import AnswerEnding, Condition
 from monitor.telemetry.buckets import ADDED_LATENCY_BOUNDS
 
 RULES = Path(__file__).parents[2] / "dashboards" / "rules"
@@ -99,7 +99,7 @@ def test_every_recorded_series_is_used(rules):
 def test_rules_compare_labels_with_values_that_exist(rules):
     assert matched(rules, "signal") == {signal.name for signal in SIGNALS}
     assert matched(rules, "condition") <= {condition.value for condition in Condition}
-    assert matched(rules, "ending") <= {ending.value for ending in Ending}
+    assert matched(rules, "ending") <= {ending.value for ending in AnswerEnding}
     assert matched(rules, "le") <= {str(bound) for bound in ADDED_LATENCY_BOUNDS}
 
 

@@ -103,6 +103,10 @@ IDENTITY = re.compile(
 )
 """What differs from call to call; the lengths do not."""
 MAY_VARY = {"date", "x-request-id"}
+PIECE = re.compile(rb'"(?:content|text|delta)":"((?:[^"\\]|\\.)*)"')
+ATTEMPTS = 10
+"""On a busy machine vLLM itself puts two tokens into one event now and then; the text is always compared, the events until
+two answers were given alike."""
 
 
 def without_identity(body: bytes) -> bytes:
@@ -113,6 +117,11 @@ def compared(answer: Answer) -> tuple[list[str], bytes]:
     """Status, headers in order, and the body with its chunks: boundaries and order."""
     lines = [line for line in answer.lines if line.partition(":")[0].lower() not in MAY_VARY]
     return lines, without_identity(answer.raw_body)
+
+
+def said(answer: Answer) -> bytes:
+    """All text of an answer, however its tokens share events."""
+    return b"".join(PIECE.findall(answer.body)) if answer.status == 200 else without_identity(answer.body)
 
 
 async def raw(url: str, path: str, body: dict[str, Any], headers: dict[str, str]) -> Answer:
@@ -129,9 +138,14 @@ async def test_every_shape_is_byte_for_byte_what_vllm_answers(vllm: str, sidecar
     asked = 0
     for name, (path, body, headers) in SHAPES.items():
         await raw(vllm, path, body, headers)  # both of the following then find the same prefix cache
-        direct = await raw(vllm, path, body, headers)
-        through = await raw(running.url, path, body, headers)
-        asked += 1
+        for _ in range(ATTEMPTS):
+            direct = await raw(vllm, path, body, headers)
+            through = await raw(running.url, path, body, headers)
+            asked += 1
+            assert compared(through)[0] == compared(direct)[0], name
+            assert said(through) == said(direct), name
+            if compared(through) == compared(direct):
+                break
         assert compared(through) == compared(direct), name
         assert (through.status == 200) == ("nobody" not in name and "wrong" not in name), (name, through.body)
 
