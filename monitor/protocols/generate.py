@@ -13,7 +13,15 @@ import msgspec
 
 from monitor.protocols.body import DecodeError, plain_body
 from monitor.protocols.request_body import NamesModel, RequestShape, requested_model
-from monitor.protocols.response_body import ABSENT, MAX_ID, ResponseShape, error_type, is_stream, token_count
+from monitor.protocols.response_body import (
+    ABSENT,
+    MAX_ID,
+    ResponseShape,
+    TokenCounts,
+    error_type,
+    is_stream,
+    token_count,
+)
 from monitor.records import Choice, Dialogue, Exchange, Prompt, TokenIds
 
 MAX_ANSWERS: Final = 16
@@ -34,18 +42,13 @@ class _Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
 
 
-class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
 class _Response(msgspec.Struct, gc=False):
     """A response, or one event of a stream; events name no model."""
 
     request_id: str | None = None
     model: str | None = None
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: TokenCounts | None = None
     error: msgspec.Raw = ABSENT
 
 
@@ -75,7 +78,7 @@ class _Answer:
     model: str = ""
     identity: str = ""
     error: str = ""
-    usage: _Usage | None = None
+    usage: TokenCounts | None = None
     damaged: bool = False
 
     def add(self, event: _Response) -> None:

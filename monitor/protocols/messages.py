@@ -9,7 +9,7 @@ import msgspec
 
 from monitor.protocols.body import plain_body
 from monitor.protocols.request_body import NamesModel, RequestShape, has_content, requested_model
-from monitor.protocols.response_body import ABSENT, MAX_ID, ResponseShape, error_type, is_stream, token_count
+from monitor.protocols.response_body import ABSENT, MAX_ID, Blocks, ResponseShape, error_type, is_stream, token_count
 from monitor.protocols.turns import ContentPart, Message, content_text, last_question
 from monitor.records import Choice, Dialogue, Exchange, Prompt
 
@@ -90,9 +90,7 @@ class _Growing:
 
     identity: str = ""
     model: str = ""
-    text: list[str] = field(default_factory=list)
-    block: int = -1
-    """The block that the last piece of text belongs to."""
+    blocks: Blocks = field(default_factory=Blocks)
     reasoning: list[str] = field(default_factory=list)
     tool_call: bool = False
     stop_reason: str = ""
@@ -113,27 +111,15 @@ class _Growing:
 
     def add_block(self, index: int, block: _Block) -> None:
         self.tool_call = self.tool_call or block.type == "tool_use"
-        self.add_text(index, block.text)
+        self.blocks.add(index, block.text)
         if block.thinking:
             self.reasoning.append(block.thinking)
-
-    def add_text(self, index: int, text: str | None) -> None:
-        """Blocks of text are lines of their own: what one says does not run on into the next."""
-        if not text:
-            return
-        if index != self.block and self.text:
-            self.text.append("\n")
-        self.block = index
-        self.text.append(text)
 
     def add(self, event: _Event) -> None:
         delta = event.delta
         if delta is not None:
             if delta.text:
-                if event.index == self.block:
-                    self.text.append(delta.text)
-                else:
-                    self.add_text(event.index, delta.text)
+                self.blocks.add(event.index, delta.text)
             elif delta.thinking:
                 self.reasoning.append(delta.thinking)
             elif delta.stop_reason:
@@ -202,13 +188,13 @@ def _read_stream(exchange: Exchange) -> _Growing:
 
 
 def _choices(answer: _Growing) -> tuple[Choice, ...]:
-    if not (answer.begun or answer.text or answer.tool_call):
+    if not (answer.begun or answer.blocks.text or answer.tool_call):
         return ()
     return (
         Choice(
             index=0,
             prompt=0,
-            text="".join(answer.text),
+            text=answer.blocks.text,
             reasoning="".join(answer.reasoning),
             finish_reason=_FINISH_REASONS.get(answer.stop_reason, answer.stop_reason),
             tool_call=answer.tool_call,

@@ -16,6 +16,7 @@ from monitor.protocols.response_body import (
     MAX_CHOICES,
     MAX_ID,
     ResponseShape,
+    TokenCounts,
     error_type,
     is_stream,
     token_count,
@@ -39,18 +40,13 @@ class _Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
 
 
-class _Usage(msgspec.Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
 class _Response(msgspec.Struct, gc=False):
     """A response, or one event of a stream."""
 
     id: str | None = None
     model: str | None = None
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: TokenCounts | None = None
     error: msgspec.Raw = ABSENT
 
 
@@ -75,7 +71,7 @@ class _Answer:
     model: str = ""
     identity: str = ""
     error: str = ""
-    usage: _Usage | None = None
+    usage: TokenCounts | None = None
     damaged: bool = False
 
     def add(self, events: Sequence[_Response]) -> None:

@@ -86,6 +86,38 @@ class ResponseShape(Generic[S]):
             return ()
 
 
+class TokenCounts(msgspec.Struct, gc=False):
+    """Usage, as the APIs in the form of OpenAI's write it."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class Blocks:
+    """Text that comes in numbered blocks, each a line of its own: what one says does not run on into the next."""
+
+    __slots__ = ("_index", "_pieces")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._index = -1
+        """The block that the last piece belongs to."""
+
+    def add(self, index: int, text: str | None) -> None:
+        """A piece of this block."""
+        if not text:
+            return
+        if index != self._index and self._pieces:
+            self._pieces.append("\n")
+        self._index = index
+        self._pieces.append(text)
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self._pieces)
+
+
 def last_event(body: bytes) -> bytes:
     """The data of a stream's last event, "" when it is not as plain as vLLM writes it."""
     end = body.rfind(b"\n\n")

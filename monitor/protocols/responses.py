@@ -13,6 +13,7 @@ from monitor.protocols.request_body import NamesModel, RequestShape, has_content
 from monitor.protocols.response_body import (
     ABSENT,
     MAX_ID,
+    Blocks,
     ResponseShape,
     error_type,
     is_stream,
@@ -88,9 +89,8 @@ class _Answer:
     identity: str = ""
     model: str = ""
     status: str = ""
-    text: list[str] = field(default_factory=list)
-    item: int = -1
-    """The output item that the last piece of text belongs to."""
+    blocks: Blocks = field(default_factory=Blocks)
+    """The text of the output items."""
     reasoning: list[str] = field(default_factory=list)
     tool_call: bool = False
     cut_by: str = ""
@@ -109,7 +109,7 @@ class _Answer:
         if response.incomplete_details:
             self.cut_by = response.incomplete_details.reason or ""
         if response.output:
-            self.text, self.reasoning, self.item = [], [], -1  # what the pieces gave is repeated here
+            self.blocks, self.reasoning = Blocks(), []  # what the pieces gave is repeated here
             for index, item in enumerate(response.output):
                 self.add_item(index, item)
 
@@ -119,26 +119,17 @@ class _Answer:
             if item.type == "reasoning":
                 self.reasoning.append(part.text or "")
             else:
-                self.add_text(index, part.text or part.refusal)
+                self.blocks.add(index, part.text or part.refusal)
         if item.type == "reasoning" and not item.content:
             self.reasoning.extend(part.text or "" for part in item.summary or ())
 
     def note_call(self, item: _OutputItem) -> None:
         self.tool_call = self.tool_call or item.type in _CALLS
 
-    def add_text(self, index: int, text: str | None) -> None:
-        """Messages are lines of their own: what one says does not run on into the next."""
-        if not text:
-            return
-        if index != self.item and self.text:
-            self.text.append("\n")
-        self.item = index
-        self.text.append(text)
-
     def add(self, event: _Event) -> None:
         kind = event.type
         if kind in ("response.output_text.delta", "response.refusal.delta"):
-            self.add_text(event.output_index, event.delta)
+            self.blocks.add(event.output_index, event.delta)
         elif kind in ("response.reasoning_text.delta", "response.reasoning_summary_text.delta"):
             self.reasoning.append(event.delta or "")
         elif kind == "error":
@@ -217,15 +208,16 @@ def _read_stream(exchange: Exchange) -> _Answer:
 
 
 def _choices(answer: _Answer) -> tuple[Choice, ...]:
-    if not (answer.status or answer.text or answer.tool_call):
+    text = answer.blocks.text
+    if not (answer.status or text or answer.tool_call):
         return ()
-    if answer.status in ("queued", "cancelled", "failed") and not answer.text:
+    if answer.status in ("queued", "cancelled", "failed") and not text:
         return ()
     return (
         Choice(
             index=0,
             prompt=0,
-            text="".join(answer.text),
+            text=text,
             reasoning="".join(answer.reasoning),
             finish_reason=answer.finish_reason,
             tool_call=answer.tool_call,
