@@ -207,8 +207,10 @@ class Analysis:
             if stats.supervisor:
                 self._workers.take_restarts(stats.supervisor)
         self._write_accounts()  # what is received now is known even if judging it should be the end of this process
-        self._pipeline.process(self._inbox.take(BATCH))
-        self._write_accounts()
+        batch = self._inbox.take(BATCH)
+        if batch:
+            self._pipeline.process(batch)
+            self._write_accounts()
         self._metrics.coverage.last_loop.set_to_current_time()
 
     def _write_accounts(self) -> None:

@@ -54,7 +54,7 @@ class Ledger:
         self._coverage.restore(accounts.coverage)
         finished = sum(count for name in ("scored", "unscored") for count in accounts.coverage.get(name, {}).values())
         lost = dict(accounts.lost)
-        lost[DIED] = accounts.received - finished
+        lost[DIED] = max(0, accounts.received - finished)
         self._workers.restore(accounts.past, accounts.past_buckets, accounts.past_latency_sum, accounts.reports, lost)
 
     def write(self, received: int) -> None:

@@ -147,8 +147,8 @@ class WorkerMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """prometheus-client: the samples of a scrape.
 
-        A count has no sample until every worker has reported to this process: after its restart a zero, or the count of a
-        part of the workers, would look like a reset, and `increase()` would count the workers' whole lives again.
+        A count has no sample until every worker has reported, to this process or to the one whose accounts it carries on: a
+        zero, or the count of a part of the workers, would look like a reset, and `increase()` would count their whole lives again.
         """
         whole = len(self._current) >= self._workers
         for name, (metric, text, labels) in _NAMES.items():
