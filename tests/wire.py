@@ -47,19 +47,20 @@ class Answer:
 class Wire:
     """One client connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit_s: float = LIMIT_S) -> None:
         self.reader = reader
         self.writer = writer
+        self.limit_s = limit_s
 
     @classmethod
-    async def open(cls, port: int, receive_buffer: int = 0) -> Wire:
-        """Connect; with a small receive buffer when given."""
+    async def open(cls, port: int, receive_buffer: int = 0, limit_s: float = LIMIT_S) -> Wire:
+        """Connect; with a small receive buffer when given. No wait is longer than the limit."""
         raw = socket.socket()
         if receive_buffer:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         raw.setblocking(False)
         await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
-        return cls(*await asyncio.open_connection(sock=raw, limit=receive_buffer or 1 << 20))
+        return cls(*await asyncio.open_connection(sock=raw, limit=receive_buffer or 1 << 20), limit_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,20 +72,20 @@ class Wire:
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(self.limit_s):
             await self.writer.drain()
 
     async def read_until(self, end: bytes) -> bytes:
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(self.limit_s):
             return await self.reader.readuntil(end)
 
     async def exactly(self, count: int) -> bytes:
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(self.limit_s):
             return await self.reader.readexactly(count)
 
     async def rest(self) -> bytes:
         """Everything until the end. Raises ConnectionResetError when the end is a reset."""
-        async with asyncio.timeout(LIMIT_S):
+        async with asyncio.timeout(self.limit_s):
             return await self.reader.read(-1)
 
     async def answer(self, *, head_only: bool = False) -> Answer:

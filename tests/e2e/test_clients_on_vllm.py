@@ -66,9 +66,9 @@ CHAT = {
     "seed": 1,
 }
 PARTS = [{"role": "user", "content": [{"type": "text", "text": QUESTION}, {"type": "text", "text": "Briefly."}]}]
-TEXT = {"model": "alpha", "prompt": ["The sky is", "Grass is"], "max_tokens": 8, "temperature": 0, "seed": 1}
-ANSWER = {"model": "alpha", "input": QUESTION, "max_output_tokens": 24, "temperature": 0}
-MESSAGE = {"model": "alpha", "messages": [{"role": "user", "content": QUESTION}], "max_tokens": 24, "temperature": 0}
+TEXT = {"model": "alpha", "prompt": ["The sky is", "Grass is"], "max_tokens": 5, "temperature": 0, "seed": 1}
+ANSWER = {"model": "alpha", "input": QUESTION, "max_output_tokens": 10, "temperature": 0}
+MESSAGE = {"model": "alpha", "messages": [{"role": "user", "content": QUESTION}], "max_tokens": 10, "temperature": 0}
 IDS = {"model": "alpha", "token_ids": [504, 6376, 314], "sampling_params": {"max_tokens": 6, "temperature": 0}}
 STREAM = {"stream": True}
 USAGE = {"stream": True, "stream_options": {"include_usage": True, "continuous_usage_stats": True}}
@@ -128,7 +128,7 @@ async def raw(url: str, path: str, body: dict[str, Any], headers: dict[str, str]
     data = json.dumps(body).encode()
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n{lines}Content-Length: {len(data)}\r\n\r\n"
-    async with await Wire.open(port_of(url)) as wire:
+    async with await Wire.open(port_of(url), limit_s=120) as wire:
         await wire.send(head.encode() + data)
         return await wire.answer()
 
