@@ -41,6 +41,7 @@ from monitor.snapshot import Snapshot
 from monitor.telemetry.counts import WorkerReport
 from monitor.telemetry.metrics import Metrics
 from monitor.telemetry.workers import WorkerMetrics
+from monitor.tls import upstream_context
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ class Analysis:
 
     async def _start_discovery(self) -> None:
         adapters = self._config.adapters
-        client = client_for(self._config.proxy.upstream, adapters.api_key_file, self._config.proxy.upstream_ca_file)
+        client = client_for(self._config.proxy.upstream, adapters.api_key_file, upstream_context(self._config.proxy))
         self._discovery = Discovery(client, adapters.poll_interval_s, self._take_models, self._metrics.discovery)
         self._pipeline.on_unlisted = self._discovery.look_soon
         self._cleanups.add("discovery", client.session.close)

@@ -50,15 +50,42 @@ def _pattern(value: str) -> str:
     return value
 
 
+def _route(value: str) -> str:
+    path = value.removesuffix("/*")
+    if not re.fullmatch(r"/[^\s?#%*\\]+", path) or re.search(r"/\.{0,2}(?:/|$)", path):
+        raise ValueError(f"{value!r} is not a path such as /v1/rag, or /v1/rag/* for all below it")
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
+Route = Annotated[str, AfterValidator(_route)]
 
 
 class Section(BaseModel):
     """Base of all sections: strict, frozen, documented by the docstrings of its fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class RoutesSection(Section):
+    """Which of the server's routes clients reach through the sidecar. Those that generate, embed, score, tokenise or tell
+    how the server is pass; those that change the server are closed."""
+
+    open: tuple[str, ...] = ()
+    """Routes that change the server and are open all the same, such as /v1/load_lora_adapter; * opens all of them."""
+    admin_token_file: Path | None = None
+    """File with a token that requests to opened routes must carry in the header X-Alignment-Admin-Token, beside what the
+    server itself asks for; it is never forwarded."""
+    allow: tuple[Route, ...] = ()
+    """Further paths that pass, such as a plugin's /v1/rag; a final /* stands for everything below."""
+    unlisted: Literal["deny", "pass"] = "deny"
+    """What happens to requests for routes that are not known: 403, or forwarded."""
+    root_path: Annotated[str, Field(pattern=r"^(/[\w.~-]+)*$")] = ""
+    """The server's --root-path, when it has one: paths pass with it and without."""
+    websocket: Literal["refuse", "tunnel"] = "refuse"
+    """What happens to WebSocket connections (/v1/realtime): 501, or carried unread. What they say is never judged."""
 
 
 class ProxySection(Section):
@@ -85,6 +112,30 @@ class ProxySection(Section):
     """Seconds that running responses get to end after SIGTERM; keep it below Kubernetes' terminationGracePeriodSeconds (30)."""
     upstream_ca_file: Path | None = None
     """PEM file of the authorities that may sign an https upstream's certificate; the system's when not set."""
+    upstream_cert_file: Path | None = None
+    """PEM file of the certificate that is shown to an https upstream which asks for one."""
+    upstream_key_file: Path | None = None
+    """PEM file of its key, unencrypted; not needed when the certificate's file holds it too."""
+    listen_cert_file: Path | None = None
+    """PEM file of the certificate, with its chain, that clients are shown: `listen` then speaks TLS. A file that is replaced is
+    used within a minute."""
+    listen_key_file: Path | None = None
+    """PEM file of its key, unencrypted; not needed when the certificate's file holds it too."""
+    listen_client_ca_file: Path | None = None
+    """PEM file of the authorities that must have signed a client's certificate; clients need none when not set."""
+    routes: RoutesSection = Field(default_factory=RoutesSection)
+    """Which of the server's routes clients reach."""
+
+    @model_validator(mode="after")
+    def _certificates_are_whole(self) -> ProxySection:
+        for side in ("listen", "upstream"):
+            if getattr(self, f"{side}_key_file") and not getattr(self, f"{side}_cert_file"):
+                raise ValueError(f"{side}_key_file is the key of a certificate, and {side}_cert_file names none")
+        if self.listen_client_ca_file and not self.listen_cert_file:
+            raise ValueError("listen_client_ca_file needs listen_cert_file: without TLS no client shows a certificate")
+        if self.upstream_cert_file and not self.upstream.startswith("https://"):
+            raise ValueError(f"upstream_cert_file is shown to an https upstream, and {self.upstream} is none")
+        return self
 
 
 class HandoffSection(Section):

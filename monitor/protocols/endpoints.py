@@ -34,7 +34,7 @@ def endpoint_of(method: str, target: str) -> str:
         known = _TEXT.get(target)
         if known:
             return known
-        path = _plain_path(target)
+        path = plain_path(target)
         known = next((name for ending, name in _TEXT.items() if path.endswith(ending)), None)
         if known:
             return known
@@ -44,15 +44,16 @@ def endpoint_of(method: str, target: str) -> str:
 def fetches_response(method: str, target: str) -> bool:
     """True for what concerns a stored response instead of asking for one: GET /v1/responses/{id} and POST .../cancel."""
     if method == "GET":
-        path = _plain_path(target)
-    elif method == "POST" and _plain_path(target).endswith(_CANCEL):
-        path = _plain_path(target).removesuffix(_CANCEL)
+        path = plain_path(target)
+    elif method == "POST" and plain_path(target).endswith(_CANCEL):
+        path = plain_path(target).removesuffix(_CANCEL)
     else:
         return False
     return path.rpartition("/")[0].endswith(_RESPONSES)
 
 
-def _plain_path(target: str) -> str:
+def plain_path(target: str) -> str:
+    """The path that a target names, as the server reads it: unescaped, without query and final slash."""
     path = target.partition("?")[0].partition("#")[0]
     if not path.startswith("/"):
         path = "/" + path.partition("://")[2].partition("/")[2]

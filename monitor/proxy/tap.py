@@ -37,6 +37,7 @@ class Counts:
         self.endings: Counter[str] = Counter()
         self.responses: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
+        self.denied: Counter[str] = Counter()
         self.latency_buckets = [0] * (len(ADDED_LATENCY_BOUNDS) + 1)
         self.latency_sum = 0.0
 
@@ -57,6 +58,7 @@ class Counts:
             endings=dict(self.endings),
             responses=dict(self.responses),
             rejected=dict(self.rejected),
+            denied=dict(self.denied),
             connections=connections,
             queue_exchanges=sender.queued_exchanges,
             queue_bytes=sender.queued_bytes,

@@ -74,7 +74,7 @@ def filled(combinations: int) -> CollectorRegistry:
     workers = WorkerMetrics(registry, ("chat_completions",), ("complete",))
     workers.take(
         WorkerReport(
-            0, 1.0, {"chat_completions": 3}, {}, {"other not_text": 2}, {}, {}, {"2xx": 3}, {}, 1, 0, 0, [0] * 14, 0
+            0, 1.0, {"chat_completions": 3}, {}, {"other not_text": 2}, {}, {}, {"2xx": 3}, {}, {}, 1, 0, 0, [0] * 14, 0
         )
     )
     metrics.verdicts.scorer.labels("linear", "0").set(1)
