@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from monitor.config import ConfigError
@@ -27,11 +26,11 @@ OPEN: Final = frozenset({
     "/v1/chat/completions", "/v1/chat/completions/batch", "/v1/chat/completions/render", "/v1/chat/completions/derender",
     "/v1/completions", "/v1/completions/render", "/v1/completions/derender",
     "/v1/responses", "/v1/responses/render", "/v1/messages", "/v1/messages/render", "/v1/messages/count_tokens",
-    "/inference/v1/generate", "/invocations", "/cohere/v2/chat", "/generative_scoring",
+    "/inference/v1/generate", "/invocations", "/cohere/v2/chat", "/generative_scoring", "/v1/systemone",
     "/tokenize", "/detokenize", "/tokenizer_info",
     "/v1/embeddings", "/v2/embed", "/pooling", "/classify", "/score", "/v1/score", "/rerank", "/v1/rerank", "/v2/rerank",
     "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/realtime",
-    "/is_sleeping", "/is_paused", "/is_scaling_elastic_ep",
+    "/kv_event_sources", "/is_sleeping", "/is_paused", "/is_scaling_elastic_ep",
     "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json",
 })  # fmt: skip
 """Routes that generate, embed, score, tokenise or tell how the server is."""
@@ -40,7 +39,7 @@ _STORED_RESPONSE: Final = re.compile(r"/v1/responses/[\w:-]+(?:/cancel)?\Z", re.
 CHANGING: Final = (
     "/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/adapters",
     "/sleep", "/wake_up", "/pause", "/resume", "/abort_requests", "/inference/v1/abort_requests",
-    "/collective_rpc", "/server_info", "/weight_info", "/weight_checker", "/get_world_size", "/kv_event_sources",
+    "/collective_rpc", "/server_info", "/weight_info", "/weight_checker", "/get_world_size",
     "/update_weights", "/update_weight_version", "/start_weight_update", "/start_draft_weight_update",
     "/finish_weight_update", "/init_weight_transfer_engine", "/shutdown_weight_transfer_engine",
     "/reset_prefix_cache", "/reset_mm_cache", "/reset_encoder_cache", "/release_kv_cache_memory",
@@ -118,8 +117,3 @@ def changing_route(path: str) -> str:
 
 def _covers(pattern: str, path: str) -> bool:
     return path.startswith(pattern[:-1]) if pattern.endswith("/*") else path == pattern
-
-
-def known_routes() -> Sequence[str]:
-    """All routes that are known by name, for the check against a real server's own list."""
-    return (*sorted(OPEN), *CHANGING)
