@@ -59,7 +59,7 @@ def build_pipeline(
 ) -> tuple[Catalog, Pipeline]:
     """The back half, for live and recorded exchanges alike."""
     catalog = Catalog(registry, config.adapters.max_combinations, config.adapters.unload_grace_s)
-    pipeline = Pipeline(catalog, build_scorer(config.scoring), DETECTORS["windowed"](config.drift), metrics, outputs)
+    pipeline = Pipeline(catalog, build_scorer(config.scoring), DETECTORS["sequential"](config.drift), metrics, outputs)
     return catalog, pipeline
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import nan
 
 import msgspec
 
@@ -323,7 +324,7 @@ class DriftState:
     """What is watched: refusal_lost, refuse_then_comply or over_refusal."""
     condition: Condition
     samples: int
-    """Judged answers in the window."""
+    """Judged answers in the window; once there is evidence of a change, those since it most likely began."""
     bad: int
     """Answers among them that show the signal's bad event."""
     rate: float
@@ -335,9 +336,13 @@ class DriftState:
     """The base model's rate of the same bad event; NaN without a baseline."""
     baseline_samples: int
     threshold: float
-    """The signal drifts when `lower` exceeds this; NaN without a baseline."""
+    """The largest rate that counts as unchanged; NaN without a baseline."""
     since: float
     """Unix seconds when the present condition began."""
+    evidence_log: float = nan
+    """Natural logarithm of the evidence that the rate lies above `threshold`; NaN without a baseline, or any."""
+    evidence_needed_log: float = nan
+    """The signal drifts when `evidence_log` reaches this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,12 +214,15 @@ class Baseline(Section):
 class DriftSection(Section):
     """When a combination counts as worse than its base model."""
 
+    average_run_length: Annotated[float, Field(ge=100, le=1e12)] = 1e6
+    """Judged answers of one kind between two false alarms, on average at the least: the judged answers a day of all
+    combinations, times the days that you want between two false alarms. Ten times as much costs a few answers of delay."""
     window: Annotated[int, Field(ge=20, le=100_000)] = 200
-    """Latest judged answers of a combination that are held against the base."""
-    minimum_samples: Annotated[int, Field(ge=5)] = 30
-    """Judged answers of the combination, and of the base, below which no statement is made."""
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.999
-    """Confidence of the intervals; high, because they are looked at after every answer."""
+    """Latest judged answers of a combination whose rate is shown, and that must have passed well before an alarm ends."""
+    minimum_samples: Annotated[int, Field(ge=5)] = 5
+    """Judged answers of the combination below which no statement is made."""
+    minimum_base_samples: Annotated[int, Field(ge=5)] = 30
+    """Judged answers of the base below which it is no reference."""
     tolerance: Probability = 0.05
     """Rise of the bad rate above the base's upper bound that is still accepted."""
     refuse_then_comply_limit: Probability = 0.02

@@ -64,22 +64,64 @@ def alternatives(null: Floats) -> Floats:
     return rates
 
 
+def _factors(null: Floats) -> tuple[Floats, Floats]:
+    """(K, N) each: what a bad and what a good answer multiply the sums with."""
+    null = np.clip(np.asarray(null, dtype=np.float64), 1e-6, 1 - 1e-3)
+    changed = alternatives(null)
+    return changed / null, (1 - changed) / (1 - null)
+
+
+def likeliest_change(bits: NDArray[np.bool_], null: float) -> int:
+    """From which of these answers on the rate most likely had risen above `null`: an index into `bits`, oldest first.
+
+    The start for which the answers since then speak loudest against the null, on average over the alternatives. (Kept as a
+    statement of when, not as a test: a start that was looked for exaggerates the rate since then.)
+    """
+    bad, good = _factors(np.array([null]))
+    since_bad = np.cumsum(bits[::-1])[::-1]
+    since_good = np.cumsum(~bits[::-1])[::-1]
+    logs = since_bad[:, None] * np.log(bad[:, 0]) + since_good[:, None] * np.log(good[:, 0])
+    most = logs.max(axis=1, keepdims=True)
+    return int(np.argmax(most[:, 0] + np.log(np.exp(logs - most).sum(axis=1))))
+
+
 class RateEvidence:
     """Has the rate of bad answers risen above `null`? One column for each stream; unpaired."""
 
-    def __init__(self, null: Floats) -> None:
-        """null: (N,), each in (0, 1). A null of 1 would leave nothing to find; it is taken as just below."""
-        null = np.clip(np.asarray(null, dtype=np.float64), 1e-6, 1 - 1e-3)
-        changed = alternatives(null)
-        self._bad: Floats = changed / null
-        self._good: Floats = (1 - changed) / (1 - null)
-        self.sums: Floats = np.zeros_like(changed)
+    def __init__(self, null: Floats, ceiling: float = CEILING) -> None:
+        """null: (N,), each in (0, 1). A null of 1 would leave nothing to find; it is taken as just below.
+
+        ceiling: where each sum stops growing, so that evidence of a change that is over does not stay for ever.
+        """
+        self._bad, self._good = _factors(null)
+        self._ceiling = ceiling
+        self.sums: Floats = np.zeros_like(self._bad)
         """(K, N); what is saved and restored, and set to a head start."""
+
+    def grow(self, streams: int) -> None:
+        """Make room for so many streams in all; the new ones have no null yet."""
+        more = streams - self.sums.shape[1]
+        self.sums, self._bad, self._good = (
+            np.pad(one, ((0, 0), (0, more)), constant_values=value)
+            for one, value in ((self.sums, 0.0), (self._bad, 1.0), (self._good, 1.0))
+        )
+
+    def set_null(self, column: int, null: float) -> None:
+        """What counts as unchanged for this stream from now on. What was gathered stays: each factor was fair at its time."""
+        bad, good = _factors(np.array([null]))
+        self._bad[:, column], self._good[:, column] = bad[:, 0], good[:, 0]
 
     def update(self, columns: Columns, bad: NDArray[np.bool_]) -> None:
         """Take one answer of each of these streams (no stream twice); bad: which of them are bad."""
         factors = np.where(bad, self._bad[:, columns], self._good[:, columns])
-        self.sums[:, columns] = np.minimum((self.sums[:, columns] + 1) * factors, CEILING)
+        self.sums[:, columns] = np.minimum((self.sums[:, columns] + 1) * factors, self._ceiling)
+
+    def update_one(self, column: int, bad: bool) -> None:
+        """The same for one stream, without what arrays cost."""
+        sums = self.sums[:, column]
+        sums += 1
+        sums *= (self._bad if bad else self._good)[:, column]
+        np.minimum(sums, self._ceiling, out=sums)
 
     @property
     def evidence(self) -> Floats:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log
 
-from scipy.optimize import brentq
 from scipy.special import betaln
 
 from monitor.stats.binomial import Interval
 
 _LEAST = 1e-12
+_CLOSE = 1e-9
 
 
 def rate_sequence(bad: int, samples: int, error: float) -> Interval:
@@ -37,9 +38,20 @@ def rate_sequence(bad: int, samples: int, error: float) -> Interval:
         return mixture - bad * log(rate) - good * log(1 - rate) - log(1 / error)
 
     middle = min(max(bad / samples, _LEAST), 1 - _LEAST) if samples else 0.5
-    lower = brentq(beyond, _LEAST, middle) if beyond(_LEAST) > 0 else 0.0
-    upper = brentq(beyond, middle, 1 - _LEAST) if beyond(1 - _LEAST) > 0 else 1.0
-    return Interval(float(lower), float(upper))
+    lower = _border(beyond, _LEAST, middle) if beyond(_LEAST) > 0 else 0.0
+    upper = _border(beyond, 1 - _LEAST, middle) if beyond(1 - _LEAST) > 0 else 1.0
+    return Interval(lower, upper)
+
+
+def _border(beyond: Callable[[float], float], outside: float, inside: float) -> float:
+    """Where `beyond` changes its sign between the two, by halving; scipy.optimize takes a second to import."""
+    while abs(outside - inside) > _CLOSE:
+        middle = (outside + inside) / 2
+        if beyond(middle) > 0:
+            outside = middle
+        else:
+            inside = middle
+    return outside
 
 
 def difference_sequence(worse: int, better: int, pairs: int, error: float) -> Interval:

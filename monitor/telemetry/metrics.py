@@ -185,7 +185,9 @@ class DriftMetrics(_PerCombination):
             "rate_upper": "Upper end of the rate's confidence interval.",
             "baseline_rate": "The base model's share of bad answers.",
             "baseline_samples": "Answers of the base model behind its share.",
-            "threshold": "The signal drifts when the lower end of its interval exceeds this.",
+            "threshold": "The largest rate that counts as unchanged.",
+            "evidence_log": "Natural logarithm of the evidence that the rate has risen above the threshold.",
+            "evidence_needed_log": "The signal drifts when its evidence reaches this.",
             "since_timestamp_seconds": "When the present condition began.",
         }
         self._gauges = {
@@ -217,6 +219,8 @@ class DriftMetrics(_PerCombination):
             "baseline_rate": state.baseline_rate,
             "baseline_samples": state.baseline_samples,
             "threshold": state.threshold,
+            "evidence_log": state.evidence_log,
+            "evidence_needed_log": state.evidence_needed_log,
             "since_timestamp_seconds": state.since,
         }
         for name, value in values.items():

@@ -16,6 +16,7 @@ from monitor.stats.evidence import (
     fleet_threshold,
     head_start,
     interaction,
+    likeliest_change,
     null_rate,
 )
 
@@ -78,6 +79,39 @@ def test_many_streams_are_updated_at_once_as_one_by_one():
         for column, difference in zip(columns, differences, strict=True):
             singly.update(np.array([column]), np.array([difference]))
     assert np.allclose(at_once.evidence, singly.evidence)
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_one_stream_alone_is_updated_as_among_others(path):
+    one = RateEvidence(np.array([0.03, 0.2]), ceiling=1e4)
+    other = RateEvidence(np.array([0.03, 0.2]), ceiling=1e4)
+    for bad in path:
+        one.update_one(1, bad)
+        other.update(np.array([1]), np.array([bad]))
+    assert np.allclose(one.sums, other.sums)
+    assert one.sums.max() <= 1e4
+
+
+def test_room_for_more_streams_and_another_null_change_nothing_that_was_gathered():
+    evidence = RateEvidence(np.array([0.03]))
+    for _ in range(5):
+        evidence.update_one(0, True)
+    before = evidence.sums[:, 0].copy()
+    evidence.grow(3)
+    evidence.set_null(0, 0.1)
+    evidence.set_null(2, 0.03)
+    assert (evidence.sums[:, 0] == before).all()
+    for _ in range(5):
+        evidence.update_one(2, True)
+    assert np.allclose(evidence.sums[:, 2], before)
+    evidence.update_one(0, True)
+    assert evidence.sums[0, 0] == pytest.approx((before[0] + 1) * 1.5 / (0.9 + 0.1 * 1.5))
+
+
+def test_the_likeliest_change_is_where_the_bad_answers_begin():
+    bits = np.array([False] * 150 + [True, True, False, True, True])
+    assert likeliest_change(bits, 0.05) == 150
+    assert likeliest_change(np.array([True] * 10), 0.05) == 0
 
 
 def test_evidence_stays_finite_and_falls_again_when_all_is_well():
