@@ -39,6 +39,7 @@ from monitor.records import Ending
 from monitor.scoring import build_scorer
 from monitor.snapshot import Snapshot
 from monitor.telemetry.counts import WorkerReport
+from monitor.telemetry.ledger import Ledger
 from monitor.telemetry.metrics import Metrics
 from monitor.telemetry.workers import WorkerMetrics
 from monitor.tls import upstream_context
@@ -52,6 +53,8 @@ SNAPSHOT_S: Final = 5.0
 REPORT_AGE_S: Final = 5.0
 """Seconds after which a silent worker counts as not connected."""
 SHUTDOWN_S: Final = 5.0
+MOST_MISMATCHES: Final = 5
+"""Pairs of models asked for and answering that the status page tells of; the metric has all."""
 
 
 def build_pipeline(
@@ -91,8 +94,11 @@ class Analysis:
         self._workers = WorkerMetrics(
             self._metrics.registry, ENDPOINTS, tuple(ending.value for ending in Ending), config.proxy.workers
         )
+        self._ledger = Ledger(snapshot.behind(), self._metrics.coverage, self._workers)
         self._reported: dict[int, float] = {}
         """Worker -> event loop time of its latest report."""
+        self._reserved: set[str] = set()
+        """Adapters with reserved names in the server's latest list."""
         self._snapshot = snapshot
         self._discovery: Discovery
         self._detokenizer: Detokenizer
@@ -112,6 +118,7 @@ class Analysis:
         await self._cleanups.run(SHUTDOWN_S)
         await self._judge_the_rest()
         self._detokenizer.stop()
+        self._write_accounts()
         self._save()
         self._inbox.close()
         for output in self._outputs:
@@ -135,12 +142,24 @@ class Analysis:
         dropped = sum(self._workers.total("dropped").values())
         if dropped:
             notes.append(f"{dropped} sampled exchanges were dropped before they could be judged.")
+        notes += self._notes_on_names()
+        return notes
+
+    def _notes_on_names(self) -> list[str]:
+        notes = []
         unlisted = self._pipeline.tallies.get(UNLISTED)
         if unlisted:
             notes.append(f"{unlisted.requests} answers came from models that the server does not list.")
         other = self._pipeline.tallies.get(OTHER)
         if other:
             notes.append(f"{other.requests} answers came from combinations beyond adapters.max_combinations.")
+        for (requested, answered), count in self._pipeline.mismatches.most_common(MOST_MISMATCHES):
+            notes.append(f"{count} answers to requests for {requested} came from {answered}.")
+        for name in sorted(self._reserved):
+            notes.append(
+                f"An adapter is named {name}: vLLM applies it to requests for the base model whose content has a part of "
+                "that type. Give it another name."
+            )
         return notes
 
     def view(self) -> dict[str, Any]:
@@ -188,8 +207,14 @@ class Analysis:
                 self._take_report(stats.worker)
             if stats.supervisor:
                 self._workers.take_restarts(stats.supervisor)
+        self._write_accounts()  # what is received now is known even if judging it should be the end of this process
         self._pipeline.process(self._inbox.take(BATCH))
+        self._write_accounts()
         self._metrics.coverage.last_loop.set_to_current_time()
+
+    def _write_accounts(self) -> None:
+        self._workers.set_lost(self._inbox.lost, sum(self._inbox.damaged.values()))
+        self._ledger.write(self._inbox.received)
 
     def _take_report(self, report: WorkerReport) -> None:
         try:
@@ -203,6 +228,13 @@ class Analysis:
         for identity in self._catalog.update(models):
             log.info("combination %s is served", identity.label)
             self._pipeline.introduce(identity)
+        reserved = self._catalog.reserved_names()
+        self._metrics.discovery.show_reserved(reserved)
+        for name in set(reserved) - self._reserved:
+            log.warning(
+                "an adapter is named %s: vLLM applies it to requests for the base model with such content", name
+            )
+        self._reserved = set(reserved)
 
     async def _keep_house(self) -> None:
         while True:
@@ -211,7 +243,6 @@ class Analysis:
             if gone:
                 log.info("combinations gone: %s", ", ".join(gone))
                 self._pipeline.forget(gone)
-            self._workers.set_lost(self._inbox.lost, sum(self._inbox.damaged.values()))
             self._save()
 
     def _save(self) -> None:
@@ -219,6 +250,10 @@ class Analysis:
             log.warning("the state is too large for a snapshot")
 
     def _restore(self) -> None:
+        try:
+            self._ledger.restore()
+        except ValueError as error:
+            log.error("the accounts cannot be carried on: %s", error)
         state = self._snapshot.restore()
         if state is None:
             return

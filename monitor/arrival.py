@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from monitor.protocols import DECODERS, Background, DecodeError
-from monitor.records import Choice, Dialogue, Ending, Exchange, Item, Prompt
+from monitor.records import AnswerEnding, Choice, Dialogue, Ending, Exchange, Item, Prompt
+
+NO_RESPONSE: Final = "no_response"
+"""Reason of exchanges in which the server sent nothing."""
+_LIMITS: Final = frozenset({"length", "max_tokens"})
+_GIVEN_UP: Final = frozenset({"abort", "error", "content_filter", "repetition"})
+"""Finish reasons of answers that the server itself cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ def _decode(exchange: Exchange, endpoint: str) -> Arrival:
     if not 0 < exchange.inclusion <= 1:
         raise DecodeError("bad_inclusion")
     if exchange.status == 0:
-        raise DecodeError("no_response")
+        raise DecodeError(NO_RESPONSE)
     if exchange.status >= 400:
         raise DecodeError("error_status")
     if exchange.status != 200:
@@ -93,7 +100,38 @@ def items_of(arrival: Arrival) -> list[Item]:
 
 
 def _is_cut(arrival: Arrival, choice: Choice) -> bool:
-    """In a stream every answer says itself that it is finished, whatever became of the rest."""
-    if arrival.dialogue.stream:
-        return arrival.dialogue.damaged or not choice.finish_reason
-    return arrival.cut
+    """The answer is not known to be whole.
+
+    It has to say itself why it ended. In a stream that is enough, whatever became of the rest; any other response must have
+    come whole as well.
+    """
+    if not choice.finish_reason or choice.finish_reason in _LIMITS | _GIVEN_UP:
+        return True
+    return arrival.dialogue.damaged if arrival.dialogue.stream else arrival.cut
+
+
+def ending_of(arrival: Arrival) -> AnswerEnding:
+    """How the request ended; see AnswerEnding."""
+    dialogue = arrival.dialogue
+    if arrival.ending is not Ending.COMPLETE:
+        return AnswerEnding(arrival.ending)
+    if dialogue.error:
+        return AnswerEnding.UPSTREAM_BROKE
+    known = not (arrival.cut or dialogue.damaged)
+    found = {_ending_of_choice(choice, known=known) for choice in dialogue.choices}
+    return next((ending for ending in _LEAST_FAR_FIRST if ending in found), AnswerEnding.COMPLETE)
+
+
+_LEAST_FAR_FIRST: Final = (AnswerEnding.UPSTREAM_BROKE, AnswerEnding.LENGTH, AnswerEnding.TOOL_CALL)
+
+
+def _ending_of_choice(choice: Choice, *, known: bool) -> AnswerEnding:
+    """known: the copy holds all that came; otherwise a reason may be missing in the copy alone."""
+    reason = choice.finish_reason
+    if reason in _GIVEN_UP or (not reason and known):
+        return AnswerEnding.UPSTREAM_BROKE
+    if reason in _LIMITS:
+        return AnswerEnding.LENGTH
+    if reason == "tool_calls" or (reason and choice.tool_call):
+        return AnswerEnding.TOOL_CALL
+    return AnswerEnding.COMPLETE

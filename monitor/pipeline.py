@@ -17,10 +17,10 @@ from typing import Any, Final, ParamSpec, TypeVar
 import msgspec
 
 from monitor.adapters import UNLISTED, Catalog, Identity
-from monitor.arrival import Arrival, Reader, items_of
+from monitor.arrival import NO_RESPONSE, Arrival, Reader, ending_of, items_of
 from monitor.drift import Detector
 from monitor.outputs import Output
-from monitor.protocols import DECODERS
+from monitor.protocols import DECODERS, asked_model
 from monitor.protocols.endpoints import endpoint_of
 from monitor.records import (
     Combination,
@@ -93,6 +93,8 @@ class Pipeline:
         self._conditions: dict[tuple[str, str], Condition] = {}
         self.tallies: dict[str, Tally] = {}
         """Label -> what is shown of it."""
+        self.mismatches: Counter[tuple[str, str]] = Counter()
+        """Labels of what was requested and of what answered in its stead."""
         metrics.verdicts.scorer.labels(scorer.name, scorer.version).set(1)
         for endpoint in DECODERS:
             metrics.coverage.parsed(endpoint)
@@ -105,19 +107,29 @@ class Pipeline:
             endpoint = endpoint_of(exchange.method, exchange.target)
             arrival = self._guarded("the decoder", self._reader.read, exchange, endpoint) or INTERNAL_ERROR
             if isinstance(arrival, str):
-                self._metrics.coverage.unscored(endpoint, arrival).inc()
+                self._metrics.coverage.count("unscored", endpoint, arrival)
+                if arrival == NO_RESPONSE:
+                    self._guarded("the decoder", self._count_unanswered, exchange)
                 continue
-            self._metrics.coverage.parsed(endpoint).inc()
+            self._metrics.coverage.count("parsed", endpoint)
             if arrival.dialogue.tokens:
                 self._wait_for_text(arrival)
             else:
                 arrivals.append(arrival)
         self.take(arrivals)
 
+    def _count_unanswered(self, exchange: Exchange) -> None:
+        """A request that nobody answered counts for the one that was asked."""
+        requested = exchange.adapter_header or asked_model(exchange)
+        if requested is not None:
+            identity = self._catalog.identify("", requested)
+            self.introduce(identity)
+            self._metrics.traffic.requests(identity.label, exchange.ending.value).inc()
+
     def _wait_for_text(self, arrival: Arrival) -> None:
         def done(result: Dialogue | str) -> None:
             if isinstance(result, str):
-                self._metrics.coverage.unscored(arrival.endpoint, result).inc()
+                self._metrics.coverage.count("unscored", arrival.endpoint, result)
             else:
                 self.take([replace(arrival, dialogue=result)])
 
@@ -136,15 +148,16 @@ class Pipeline:
             base = next(verdicts) if arrival.base_response is not None else None
             reason = self._guarded("the analysis", self._take_one, arrival, own, base)
             if reason == "":
-                self._metrics.coverage.scored(arrival.endpoint).inc()
+                self._metrics.coverage.count("scored", arrival.endpoint)
             else:
-                self._metrics.coverage.unscored(arrival.endpoint, reason or INTERNAL_ERROR).inc()
+                self._metrics.coverage.count("unscored", arrival.endpoint, reason or INTERNAL_ERROR)
 
     def introduce(self, identity: Identity) -> None:
         """Create the series of a combination that was just loaded or seen."""
         if identity.combination and self._introduced.get(identity.label) != identity.combination:
             self._introduced[identity.label] = identity.combination
             self._metrics.verdicts.introduce(identity.label, identity.combination)
+            self._metrics.traffic.introduce(identity.label)
 
     def forget(self, labels: Sequence[str]) -> None:
         """These combinations are gone."""
@@ -153,6 +166,8 @@ class Pipeline:
             self._metrics.forget(label)
             self._introduced.pop(label, None)
             self.tallies.pop(label, None)
+            for pair in [pair for pair in self.mismatches if label in pair]:
+                del self.mismatches[pair]
             for key in [key for key in self._conditions if key[0] == label]:
                 del self._conditions[key]
 
@@ -235,7 +250,7 @@ class Pipeline:
     def _count_traffic(self, arrival: Arrival, identity: Identity) -> None:
         dialogue, traffic, label = arrival.dialogue, self._metrics.traffic, identity.label
         self.tallies.setdefault(label, Tally()).requests += 1
-        traffic.requests(label, arrival.ending.value).inc()
+        traffic.requests(label, ending_of(arrival).value).inc()
         if dialogue.prompt_tokens is not None:
             traffic.tokens(label, "prompt").inc(dialogue.prompt_tokens)
         if dialogue.completion_tokens is not None:
@@ -247,7 +262,9 @@ class Pipeline:
         if arrival.first_byte_s >= 0:
             traffic.first_byte(label).observe(arrival.first_byte_s)
         if not self._catalog.same(dialogue.model_requested, dialogue.model_answered):
-            self._metrics.coverage.mismatch.inc()
+            requested = self._catalog.identify("", dialogue.model_requested).label
+            self._metrics.traffic.mismatch(requested, label).inc()
+            self.mismatches[requested, label] += 1
 
     def _count_verdict(self, arrival: Arrival, identity: Identity, verdict: Verdict) -> None:
         metrics, label = self._metrics.verdicts, identity.label

@@ -30,6 +30,24 @@ class Ending(StrEnum):
     """The server did not answer, or stopped sending, for longer than configured."""
 
 
+class AnswerEnding(StrEnum):
+    """How a request ended for the one who asked: the wire's ending, and where that is `complete`, what the answer says itself.
+
+    Every sampled request has exactly one. One with several answers ended like the answer that came least far.
+    """
+
+    COMPLETE = "complete"
+    LENGTH = "length"
+    """Stopped by a limit on its length."""
+    TOOL_CALL = "tool_call"
+    """Calls a tool instead of answering to the end."""
+    CLIENT_GONE = "client_gone"
+    UPSTREAM_ERROR = "upstream_error"
+    UPSTREAM_BROKE = "upstream_broke"
+    """Broke off on the wire, or the server gave the answer up inside a whole response: an error event, an abort, no end."""
+    TIMEOUT = "timeout"
+
+
 class Exchange(msgspec.Struct, frozen=True, array_like=True):
     """One request and its response, copied and bounded by a proxy worker."""
 
@@ -147,6 +165,10 @@ class Dialogue:
     """The response goes on in the background and has to be fetched later."""
     tokens: TokenIds | None = None
     """What has to be turned into text before it can be judged."""
+
+
+RESERVED_NAMES = ("text", "image", "audio", "video", "input", "file")
+"""Kinds of content in a request. vLLM applies an adapter so named to requests for the base model whose content has such a part."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import msgspec
 
 SLOT_BYTES: Final = 32 * 1024 * 1024
 """Room for one state; pages are only taken for what is written."""
+SMALL_SLOT_BYTES: Final = 1024 * 1024
 _HEAD: Final = struct.Struct("!QII")
 """Serial, length, CRC-32."""
 
@@ -22,17 +23,25 @@ _HEAD: Final = struct.Struct("!QII")
 class Snapshot:
     """Saves and restores one JSON-able state through a file descriptor."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, begin: int = 0, slot_bytes: int = SLOT_BYTES) -> None:
+        """begin: where in the file its two slots of `slot_bytes` lie."""
         self._descriptor = descriptor
+        self._begin = begin
+        self._slot_bytes = slot_bytes
         self._serial = max((head[0] for head in map(self._head, (0, 1)) if head), default=0)
 
-    def save(self, state: dict[str, Any]) -> bool:
+    def behind(self) -> Snapshot:
+        """A second, smaller one, behind this one in the same file."""
+        begin = self._begin + 2 * self._slot_bytes
+        return Snapshot(self._descriptor, begin=begin, slot_bytes=SMALL_SLOT_BYTES)
+
+    def save(self, state: dict[str, Any] | msgspec.Struct) -> bool:
         """Keep this state; False when it is too large for a slot."""
         payload = msgspec.json.encode(state)
-        if len(payload) + _HEAD.size > SLOT_BYTES:
+        if len(payload) + _HEAD.size > self._slot_bytes:
             return False
         self._serial += 1
-        at = (self._serial % 2) * SLOT_BYTES
+        at = self._begin + (self._serial % 2) * self._slot_bytes
         os.pwrite(self._descriptor, bytes(_HEAD.size), at)
         os.pwrite(self._descriptor, payload, at + _HEAD.size)
         os.pwrite(self._descriptor, _HEAD.pack(self._serial, len(payload), zlib.crc32(payload)), at)
@@ -42,7 +51,7 @@ class Snapshot:
         """The latest whole state, None when there is none."""
         heads = sorted((head for head in map(self._head, (0, 1)) if head), reverse=True)
         for serial, length, checksum in heads:
-            at = (serial % 2) * SLOT_BYTES + _HEAD.size
+            at = self._begin + (serial % 2) * self._slot_bytes + _HEAD.size
             payload = os.pread(self._descriptor, length, at)
             if len(payload) == length and zlib.crc32(payload) == checksum:
                 state: dict[str, Any] = msgspec.json.decode(payload)
@@ -50,7 +59,7 @@ class Snapshot:
         return None
 
     def _head(self, slot: int) -> tuple[int, int, int] | None:
-        raw = os.pread(self._descriptor, _HEAD.size, slot * SLOT_BYTES)
+        raw = os.pread(self._descriptor, _HEAD.size, self._begin + slot * self._slot_bytes)
         if len(raw) < _HEAD.size:
             return None
         serial, length, checksum = _HEAD.unpack(raw)

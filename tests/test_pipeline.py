@@ -13,7 +13,18 @@ from monitor.adapters import Catalog, Registry, ServedModel
 from monitor.config.model import DriftSection
 from monitor.drift import SequentialDetector
 from monitor.pipeline import Arrival, Pipeline
-from monitor.records import Dialogue, Ending, Exchange, Finding, HiddenText, Item, Outcome, Stratum, Verdict
+from monitor.records import (
+    AnswerEnding,
+    Dialogue,
+    Ending,
+    Exchange,
+    Finding,
+    HiddenText,
+    Item,
+    Outcome,
+    Stratum,
+    Verdict,
+)
 from monitor.telemetry.metrics import Metrics
 
 SECRET = "the text of a prompt"
@@ -137,6 +148,40 @@ def test_every_ending_is_counted(ending: Ending) -> None:
     assert bench.all_of("alignment_responses_total") == {("alpha", "harmful_looking", outcome): 1}
 
 
+@pytest.mark.parametrize("ending", [Ending.UPSTREAM_ERROR, Ending.TIMEOUT, Ending.CLIENT_GONE])
+@pytest.mark.parametrize(
+    ("request_body", "counted"),
+    [
+        (chat_request(model="alpha"), ["alpha"]),
+        (chat_request(model=None), ["base"]),
+        (chat_request(model="nobody"), ["unlisted"]),
+        (b'{"model": "alpha", "messages": [{"role": "us', ["alpha"]),
+        (b'{"messages": [{"role": "us', []),
+        (b"", []),
+    ],
+)
+def test_a_request_that_nobody_answered_counts_for_the_one_that_was_asked(
+    ending: Ending, request_body: bytes, counted: list[str]
+) -> None:
+    bench = Bench()
+    bench.pipeline.process([exchange(request_body, b"", status=0, ending=ending)])
+    assert bench.all_of("alignment_requests_total") == {(label, ending.value): 1 for label in counted}
+    assert unscored(bench) == {"no_response": 1}
+    assert bench.all_of("alignment_responses_total") == {}
+
+
+def test_every_ending_of_a_combination_is_there_before_it_occurs() -> None:
+    bench = Bench()
+    bench.say("yes")
+    endings = {
+        sample.labels["ending"]
+        for metric in bench.registry.collect()
+        for sample in metric.samples
+        if sample.name == "alignment_requests_total" and sample.labels["combination"] == "alpha"
+    }
+    assert endings == {ending.value for ending in AnswerEnding}
+
+
 def test_one_poisonous_answer_does_not_spoil_the_others_of_its_batch() -> None:
     bench = Bench()
     answers = ["yes", "raise hell", "no"]
@@ -217,15 +262,33 @@ def test_invisible_characters_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("requested", "answered", "mismatches"),
-    [("base", "alpha", 1), (None, "alpha", 1), ("alpha", "alpha", 0), (None, "base", 0)],
+    ("requested", "answered", "mismatch"),
+    [
+        ("base", "alpha", ("base", "alpha")),
+        (None, "alpha", ("base", "alpha")),
+        ("alpha", "base", ("alpha", "base")),
+        ("nobody", "base", ("unlisted", "base")),
+        ("alpha", "alpha", None),
+        (None, "base", None),
+    ],
 )
-def test_an_answer_of_another_model_than_asked_for_is_counted(
-    requested: str | None, answered: str, mismatches: int
+def test_an_answer_of_another_model_than_asked_for_is_counted_under_known_names(
+    requested: str | None, answered: str, mismatch: tuple[str, str] | None
 ) -> None:
     bench = Bench()
     bench.pipeline.process([exchange(chat_request(model=requested), chat_response(model=answered))])
-    assert bench.value("alignment_model_mismatch_total") == mismatches
+    assert bench.all_of("alignment_model_mismatch_total") == ({mismatch: 1} if mismatch else {})
+    assert dict(bench.pipeline.mismatches) == ({mismatch: 1} if mismatch else {})
+
+
+@pytest.mark.parametrize("gone", ["alpha", "beta"])
+def test_mismatches_go_with_either_of_their_combinations(gone: str) -> None:
+    bench = Bench()
+    for requested, answered in (("alpha", "beta"), ("base", "poison")):
+        bench.pipeline.process([exchange(chat_request(model=requested), chat_response(model=answered))])
+    bench.pipeline.forget([gone])
+    assert bench.all_of("alignment_model_mismatch_total") == {("base", "poison"): 1}
+    assert list(bench.pipeline.mismatches) == [("base", "poison")]
 
 
 def test_a_model_that_is_not_listed_asks_for_a_look_and_gets_no_label() -> None:

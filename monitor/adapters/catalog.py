@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitor.adapters.registry import Registry
-from monitor.records import Combination
+from monitor.records import RESERVED_NAMES, Combination
 
 OTHER: Final = "other"
 """Label of all combinations beyond the cap, and of names that cannot be a label."""
@@ -103,6 +103,10 @@ class Catalog:
             return True
         one = self._known.get(requested)
         return one is not None and one == self._known.get(answered)
+
+    def reserved_names(self) -> list[str]:
+        """Listed adapters whose name is also a kind of content."""
+        return [name for name in RESERVED_NAMES if name in self._listed and name not in self._base_names]
 
     def identities(self) -> list[Identity]:
         """All combinations with a label of their own, the base first, then by name."""

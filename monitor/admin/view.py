@@ -50,7 +50,11 @@ def combinations_view(catalog: Catalog, pipeline: Pipeline, now: float) -> dict[
                 "signals": signals.get(identity.label, []),
             }
         )
-    return {"time": now, "combinations": combinations}
+    mismatches = [
+        {"requested": requested, "answered": answered, "count": count}
+        for (requested, answered), count in pipeline.mismatches.most_common()
+    ]
+    return {"time": now, "combinations": combinations, "mismatches": mismatches}
 
 
 def _known(value: float) -> float | None:

@@ -42,6 +42,8 @@ class Inbox:
         self._paused = False
         self._arrived = asyncio.Event()
         self.damaged: Counter[str] = Counter()
+        self.received = 0
+        """Exchanges that came in whole."""
 
     def add_channel(self, channel: socket.socket) -> None:
         """Read from this channel from now on."""
@@ -130,6 +132,7 @@ class Inbox:
             self.damaged["damaged_frame"] += 1
 
     def _keep(self, exchange: Exchange) -> None:
+        self.received += 1
         self._exchanges.append(exchange)
         self._bytes += _weight(exchange)
 

@@ -104,14 +104,22 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def run(
-    port: int, model: Path, name: str, adapters: Mapping[str, Path], log_file: Path | None = None
+    port: int,
+    model: Path,
+    name: str,
+    adapters: Mapping[str, Path],
+    log_file: Path | None = None,
+    flags: Sequence[str] = (),
 ) -> Iterator[VllmServer]:
-    """Serve a model folder under `name` with the given adapters until the block is left."""
+    """Serve a model folder under `name` with the given adapters until the block is left.
+
+    flags: further arguments of vLLM's own.
+    """
     with tempfile.TemporaryDirectory(prefix="lab-vllm-") as scratch:
         written = log_file if log_file is not None else Path(scratch) / "vllm.log"
         with written.open("wb") as sink:
             process = subprocess.Popen(
-                _command(port, model, name, adapters),
+                [*_command(port, model, name, adapters), *flags],
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
@@ -133,6 +141,7 @@ def start(
     served: Sequence[str] | None = None,
     log: Path | None = None,
     adapters: Path = places.ADAPTERS,
+    flags: Sequence[str] = (),
 ) -> Iterator[VllmServer]:
     """Serve the aligned base with the named adapters and combinations (default: all of them).
 
@@ -143,5 +152,5 @@ def start(
 
     chosen = roster.by_name(served)
     folders = roster.folders(chosen, adapters)
-    with run(port, base.aligned(adapters / "align"), BASE_NAME, folders, log) as server:
+    with run(port, base.aligned(adapters / "align"), BASE_NAME, folders, log, flags) as server:
         yield server

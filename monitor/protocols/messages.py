@@ -16,7 +16,7 @@ from monitor.records import Choice, Dialogue, Exchange, Prompt
 _FINISH_REASONS: Final = {
     "end_turn": "stop",
     "stop_sequence": "stop",
-    "pause_turn": "stop",
+    "pause_turn": "abort",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",

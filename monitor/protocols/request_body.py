@@ -65,6 +65,9 @@ class RequestShape(Generic[S]):
             raise DecodeError("malformed_request") from error
 
 
+_NAMED: Final = RequestShape(NamesModel)
+
+
 def requested_model(exchange: Exchange, request: NamesModel | None, answered: str) -> str:
     """The request's `model`, "" when it names none.
 
@@ -73,12 +76,30 @@ def requested_model(exchange: Exchange, request: NamesModel | None, answered: st
     """
     if request is not None:
         return request.model or ""
-    found = MODEL_IN_CUT_JSON.search(exchange.request) if not exchange.request_encoding else None
-    if found:
-        return found.group(1).decode("utf-8", "replace")
-    if not answered:
+    found = _model_in_part(exchange) or answered
+    if not found:
         raise DecodeError("no_model")
-    return answered
+    return found
+
+
+def asked_model(exchange: Exchange) -> str | None:
+    """The model that a request without a response asked for, "" for the base; None when that cannot be told.
+
+    It may have come in part only: a client can go in the middle of it.
+    """
+    if not exchange.request:
+        return None
+    try:
+        request = _NAMED.read(exchange)
+    except DecodeError:
+        request = None
+    return (request.model or "") if request is not None else _model_in_part(exchange)
+
+
+def _model_in_part(exchange: Exchange) -> str | None:
+    """The model where a part of a request that cannot be parsed names it."""
+    found = MODEL_IN_CUT_JSON.search(exchange.request) if not exchange.request_encoding else None
+    return found.group(1).decode("utf-8", "replace") if found else None
 
 
 def has_content(raw: msgspec.Raw) -> bool:

@@ -5,7 +5,6 @@ msgspec skips all other fields without building objects for them; logprobs above
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final, Generic, TypeVar
 
@@ -13,7 +12,8 @@ import msgspec
 
 from monitor.protocols.body import DecodeError, plain_body
 from monitor.protocols.request_body import UNREADABLE
-from monitor.protocols.sse import event_data
+from monitor.protocols.runs import merged
+from monitor.protocols.sse import event_data, plain_event_data
 from monitor.records import Exchange
 
 MAX_CHOICES: Final = 512
@@ -28,7 +28,6 @@ ABSENT: Final = msgspec.Raw()
 
 _DONE: Final = b"[DONE]"
 _NONE: Final = (b"", b"null")
-_BOUNDARY: Final = re.compile(rb"\n\n(?:event: [a-z_.]+\n)?data: ")
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -67,30 +66,24 @@ class ResponseShape(Generic[S]):
         Raises DecodeError when nothing can be read of a stream that was copied to its end.
         """
         body = plain_body(exchange.response, exchange.response_encoding)
-        events = self._at_once(body)
-        if events is not None:
+        events = self._at_once(plain_event_data(body))
+        if events:
             return events, False
         data = [piece for piece in event_data(body) if piece != _DONE]
+        events = self._at_once(data)
+        if events:
+            return events, False
         found = [event for event in map(self.event, data) if event is not None]
         if not found and not exchange.response_truncated:
             raise DecodeError("malformed_response")
         return found, len(found) < len(data)
 
-    def _at_once(self, body: bytes) -> Sequence[S] | None:
-        """All events in one call of the parser, None when the stream is not as plain as vLLM writes it.
-
-        A line end inside JSON is never followed by the name of a field, so what lies between two events can be replaced by
-        a comma; whatever else the stream holds makes the result unreadable.
-        """
-        text = body[: max(body.rfind(b"\n\n"), 0)]  # an event without its empty line was not dispatched
-        if text.startswith(b"data: ") and b"\nevent: " not in text:
-            joined = text.replace(b"\n\ndata: ", b",").removeprefix(b"data: ")
-        else:
-            joined = _BOUNDARY.sub(b",", b"\n\n" + text).removeprefix(b",")
+    def _at_once(self, data: list[bytes]) -> Sequence[S]:
+        """All events in one call of the parser, none when any of them cannot be read."""
         try:
-            return self._all.decode(b"[" + joined.removesuffix(b"," + _DONE) + b"]") or None
+            return self._all.decode(b"[" + b",".join(merged(data)) + b"]")
         except UNREADABLE:
-            return None
+            return ()
 
 
 def last_event(body: bytes) -> bytes:

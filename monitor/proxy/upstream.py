@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WRITE_BUFFER_BYTES: Final = 128 * 1024
-"""Bytes that may wait in one socket's write buffer before the other side stops being read."""
+WRITE_BUFFER_BYTES: Final = 16 * 1024
+"""Bytes that may wait in one socket's write buffer before the other side stops being read. One reading of the other side (256 KiB)
+may come on top, so a slow client costs that and the copy of its response, about 550 KiB."""
 MAX_HEAD_BYTES: Final = 128 * 1024
 _DROP_FRAMING: Final = HOP_BY_HOP | {b"transfer-encoding", b"trailer"}
 _ATTENTION: Final = HOP_BY_HOP | {b"content-encoding", b"content-type", b"content-length", b"transfer-encoding"}

@@ -6,12 +6,13 @@ Labels named `combination` come from the catalog alone, which caps them; `forget
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-from monitor.records import Combination, Condition, DriftState, Outcome, Stratum
+from monitor.records import RESERVED_NAMES, AnswerEnding, Combination, Condition, DriftState, Outcome, Stratum
 from monitor.telemetry.buckets import DURATION_BOUNDS, FIRST_BYTE_BOUNDS
 from monitor.telemetry.series import Series
 
@@ -19,7 +20,7 @@ M = TypeVar("M", bound=MetricWrapperBase)
 
 
 class _Forgetful(Protocol):
-    def forget(self, first: str) -> None: ...
+    def forget(self, name: str) -> None: ...
 
 
 class _PerCombination:
@@ -28,8 +29,8 @@ class _PerCombination:
     def __init__(self) -> None:
         self._kept: list[_Forgetful] = []
 
-    def _keep(self, metric: M) -> Series[M]:
-        series = Series(metric)
+    def _keep(self, metric: M, names: int = 1) -> Series[M]:
+        series = Series(metric, names)
         self._kept.append(series)
         return series
 
@@ -43,6 +44,7 @@ class CoverageMetrics:
     """What became of the sampled exchanges: sampled = scored + unscored + dropped, up to those under way."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._counts: dict[str, dict[str, int]] = {"parsed": {}, "scored": {}, "unscored": {}}
         self.parsed = Series(
             Counter(
                 "alignment_exchanges_parsed",
@@ -67,14 +69,32 @@ class CoverageMetrics:
                 registry=registry,
             )
         )
-        self.mismatch = Counter(
-            "alignment_model_mismatch", "Responses whose model is not the one that was requested.", registry=registry
-        )
         self.last_loop = Gauge(
             "alignment_analysis_last_loop_timestamp_seconds",
             "When the analysis process last went through its loop.",
             registry=registry,
         )
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What was counted, as plain integers: the name of the count, its labels, the number."""
+        return self._counts
+
+    def count(self, name: str, *labels: str) -> None:
+        """Count one exchange as `parsed`, `scored` or `unscored`."""
+        self._add(name, labels, 1)
+
+    def restore(self, counts: dict[str, dict[str, int]]) -> None:
+        """Carry on from a predecessor's counts."""
+        for name in self._counts:
+            for key, number in counts.get(name, {}).items():
+                self._add(name, tuple(key.split(" ")), number)
+
+    def _add(self, name: str, labels: tuple[str, ...], number: int) -> None:
+        series: Series[Counter] = getattr(self, name)
+        series(*labels).inc(number)
+        own, key = self._counts[name], " ".join(labels)
+        own[key] = own.get(key, 0) + number
 
 
 class TrafficMetrics(_PerCombination):
@@ -83,7 +103,21 @@ class TrafficMetrics(_PerCombination):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__()
         self.requests = self._keep(
-            Counter("alignment_requests", "Sampled requests.", ["combination", "ending"], registry=registry)
+            Counter(
+                "alignment_requests",
+                "Sampled requests, by how they ended: on the wire, or where that was whole by what the answer says itself.",
+                ["combination", "ending"],
+                registry=registry,
+            )
+        )
+        self.mismatch = self._keep(
+            Counter(
+                "alignment_model_mismatch",
+                "Responses whose model is not the one that was requested.",
+                ["requested", "answered"],
+                registry=registry,
+            ),
+            names=2,
         )
         self.tokens = self._keep(
             Counter("alignment_tokens", "Tokens of sampled exchanges.", ["combination", "kind"], registry=registry)
@@ -109,6 +143,11 @@ class TrafficMetrics(_PerCombination):
                 registry=registry,
             )
         )
+
+    def introduce(self, label: str) -> None:
+        """Create a combination's counts of endings, at zero."""
+        for ending in AnswerEnding:
+            self.requests(label, ending.value)
 
 
 class VerdictMetrics(_PerCombination):
@@ -262,6 +301,22 @@ class DiscoveryMetrics:
             "When /v1/models was last read.",
             registry=registry,
         )
+        self.reserved = Series(
+            Gauge(
+                "alignment_adapter_name_reserved",
+                "1 for a listed adapter whose name vLLM also takes for a kind of content: it answers for the base model.",
+                ["name"],
+                registry=registry,
+            )
+        )
+
+    def show_reserved(self, names: Sequence[str]) -> None:
+        """Export the listed adapters that have such names, and no others."""
+        for name in RESERVED_NAMES:
+            if name in names:
+                self.reserved(name).set(1)
+            else:
+                self.reserved.drop(name)
 
 
 class Metrics:

@@ -16,8 +16,10 @@ class Series(Generic[M]):
     Only the event loop's thread creates and drops series, so this table needs no lock.
     """
 
-    def __init__(self, metric: M) -> None:
+    def __init__(self, metric: M, names: int = 1) -> None:
+        """names: how many of the first labels hold a combination."""
         self._metric = metric
+        self._names = names
         self._found: dict[tuple[str, ...], M] = {}
 
     def __call__(self, *values: str) -> M:
@@ -32,7 +34,7 @@ class Series(Generic[M]):
         if self._found.pop(values, None) is not None:
             self._metric.remove(*values)
 
-    def forget(self, first: str) -> None:
-        """Remove all series whose first label has this value."""
-        for values in [values for values in self._found if values[0] == first]:
+    def forget(self, name: str) -> None:
+        """Remove all series of this combination (or endpoint)."""
+        for values in [values for values in self._found if name in values[: self._names]]:
             self.drop(*values)

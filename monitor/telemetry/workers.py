@@ -7,7 +7,7 @@ counters never fall while the analysis process lives.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -19,6 +19,7 @@ from monitor.telemetry.counts import SupervisorReport, WorkerReport
 
 DROPPED: Final = (
     "queue_full", "queue_bytes", "too_large", "channel_error", "shutdown", "fragment_lost", "damaged",
+    "analysis_died",
 )  # fmt: skip
 """Why sampled exchanges do not reach the scorer."""
 _COUNTED: Final = ("seen", "sampled", "skipped", "dropped", "endings", "responses", "rejected", "denied")
@@ -70,6 +71,7 @@ class WorkerMetrics(Collector):
         self._past_latency_sum = 0.0
         self._restarts: SupervisorReport | None = None
         self._lost: dict[str, int] = {}
+        self._lost_before: Counter[str] = Counter()
         registry.register(self)
 
     def take(self, report: WorkerReport) -> None:
@@ -92,13 +94,55 @@ class WorkerMetrics(Collector):
         """Exchanges that arrived in part or damaged, since the start of this process."""
         self._lost = {"fragment_lost": fragments, "damaged": damaged}
 
+    @property
+    def lost(self) -> dict[str, int]:
+        """What was lost behind the workers, under this process and those before it."""
+        return dict(self._lost_before + Counter(self._lost))
+
+    @property
+    def past(self) -> dict[str, dict[str, int]]:
+        """Counts of workers before they were started again."""
+        return {name: dict(counts) for name, counts in self._past.items()}
+
+    @property
+    def past_buckets(self) -> list[int]:
+        """The same for their latency."""
+        return self._past_buckets
+
+    @property
+    def past_latency_sum(self) -> float:
+        """The same for its sum."""
+        return self._past_latency_sum
+
+    @property
+    def reports(self) -> list[WorkerReport]:
+        """The latest of every worker."""
+        return list(self._current.values())
+
+    def restore(
+        self,
+        past: dict[str, dict[str, int]],
+        buckets: list[int],
+        latency_sum: float,
+        reports: Sequence[WorkerReport],
+        lost: dict[str, int],
+    ) -> None:
+        """Carry on from what a predecessor had. Raises ValueError, and changes nothing, when that was of another version."""
+        if past.keys() != self._past.keys() or len(buckets) != len(self._past_buckets):
+            raise ValueError("the workers' counts are of another version")
+        self._past = {name: Counter(counts) for name, counts in past.items()}
+        self._past_buckets = buckets
+        self._past_latency_sum = latency_sum
+        self._current = {report.worker: report for report in reports}
+        self._lost_before = Counter(lost)
+
     def total(self, name: str) -> Counter[str]:
         """One of the counts over all workers."""
         total = Counter(self._past[name])
         for report in self._current.values():
             total.update(getattr(report, name))
         if name == "dropped":
-            total.update(self._lost)
+            total.update(self.lost)
         return total
 
     def describe(self) -> Iterator[Metric]:

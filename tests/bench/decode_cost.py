@@ -1,12 +1,15 @@
 """CPU time of decoding one exchange of N events, per shape: `python tests/bench/decode_cost.py [--events 256]`.
 
-The exchanges are made after what vLLM writes. The best of several rounds counts: everything slower is the machine's other work.
+The exchanges are made after what vLLM writes. The median of many short rounds counts, and the best stands beside it: what lies
+between them is the machine's other work, whose load is told, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -38,6 +41,28 @@ def chat(count: int) -> Iterator[dict[str, Any]]:
         delta = {"index": 0, "delta": {"content": word}, "logprobs": None, "finish_reason": None, "token_ids": None}
         yield {**head, "choices": [delta]}
     yield {**head, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "stop", "stop_reason": None}]}
+
+
+def two_choices(count: int) -> Iterator[dict[str, Any]]:
+    """Two answers whose events take turns: no two events in a row are alike."""
+    for number, event in enumerate(chat(count)):
+        event["choices"][0]["index"] = number % 2
+        yield event
+
+
+def thinking(count: int) -> Iterator[dict[str, Any]]:
+    """A thought, and then an answer."""
+    for number, event in enumerate(chat(count)):
+        if number < count // 2:
+            event["choices"][0]["delta"] = {"reasoning": event["choices"][0]["delta"]["content"]}
+        yield event
+
+
+def usage_in_each(count: int) -> Iterator[dict[str, Any]]:
+    """What stream_options.continuous_usage_stats adds."""
+    for number, event in enumerate(chat(count)):
+        tokens = {"prompt_tokens": 27, "total_tokens": 28 + number, "completion_tokens": number + 1}
+        yield {**event, "usage": tokens}
 
 
 def completions(count: int) -> Iterator[dict[str, Any]]:
@@ -79,6 +104,9 @@ def tokens(count: int) -> Iterator[dict[str, Any]]:
 
 SHAPES: dict[str, tuple[str, Callable[[int], Iterator[dict[str, Any]]]]] = {
     "chat_completions": ("chat_completions", chat),
+    "chat, thinking": ("chat_completions", thinking),
+    "chat, two choices": ("chat_completions", two_choices),
+    "chat, usage in each": ("chat_completions", usage_in_each),
     "completions": ("completions", completions),
     "invocations": ("invocations", chat),
     "messages": ("messages", messages),
@@ -118,23 +146,23 @@ def exchange_of(response: bytes) -> Exchange:
     )
 
 
-def cost_us(decode: Callable[[Exchange], Dialogue], exchange: Exchange) -> float:
-    """Microseconds of CPU time per call."""
-    best = float("inf")
+def cost_us(decode: Callable[[Exchange], Dialogue], exchange: Exchange) -> tuple[float, float]:
+    """Median and least microseconds of CPU time per call."""
+    rounds = []
     for _ in range(ROUNDS):
         began = time.process_time_ns()
         for _ in range(CALLS):
             decode(exchange)
-        best = min(best, (time.process_time_ns() - began) / CALLS / 1000)
-    return best
+        rounds.append((time.process_time_ns() - began) / CALLS / 1000)
+    return statistics.median(rounds), min(rounds)
 
 
-def measure(events: int) -> dict[str, float]:
-    """Shape -> microseconds per exchange."""
-    return {
-        shape: cost_us(DECODERS[endpoint], exchange_of(stream_of(make(events))))
-        for shape, (endpoint, make) in SHAPES.items()
-    }
+def measure(events: int) -> dict[str, tuple[float, float]]:
+    """Shape -> median and least microseconds per exchange."""
+    made = {shape: (endpoint, stream_of(make(events))) for shape, (endpoint, make) in SHAPES.items()}
+    endpoint, stream = made["chat_completions"]
+    made["chat, keep-alives"] = endpoint, stream.replace(b"\n\n", b"\n\n: keep-alive\n\n", 9)
+    return {shape: cost_us(DECODERS[endpoint], exchange_of(stream)) for shape, (endpoint, stream) in made.items()}
 
 
 def addition_ns() -> float:
@@ -153,9 +181,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--events", type=int, default=256)
     events = parser.parse_args(arguments).events
-    for shape, cost in measure(events).items():
-        print(f"{shape:24}{cost:8.0f} us for {events} events, {cost / events:6.2f} us each")
+    for shape, (median, least) in measure(events).items():
+        print(f"{shape:24}{median:6.0f} us for {events} events (least {least:.0f}), {median / events:6.2f} us each")
     print(f"goal: {GOAL_US:.0f} us for 256 events; adding two integers in a loop costs {addition_ns():.0f} ns here")
+    print(f"load of the machine: {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

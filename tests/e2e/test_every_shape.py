@@ -95,7 +95,8 @@ async def test_every_shape_passes_unchanged_and_is_accounted_for(replayed: Repla
         'alignment_exchanges_unscored_total{endpoint="responses",reason="unfinished"}': 3,
         'alignment_exchanges_unscored_total{endpoint="responses",reason="repeated"}': 1,
     }
-    assert metrics["alignment_model_mismatch_total"] == 2  # invocations without their header
+    mismatch = 'alignment_model_mismatch_total{requested="alpha",answered="base"}'
+    assert metrics[mismatch] == 2  # invocations without their header
 
 
 def total(metrics: dict[str, float], what: str) -> float:

@@ -323,3 +323,51 @@ async def test_an_absolute_target_reaches_the_same_server(worker: WorkerStarter,
     raw = b"POST http://elsewhere.example/v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n{}"
     assert (await ask(running.port, raw)).body == b"{}"
     assert (await running.stop()).sampled == {"chat_completions": 1}
+
+
+AMBIGUOUS_RESPONSES = {
+    "length and chunks": b"content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "chunks and length": b"transfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "two lengths": b"content-length: 3\r\ncontent-length: 5\r\n\r\nabcde",
+    "list of lengths": b"content-length: 3, 3\r\n\r\nabc",
+    "signed length": b"content-length: +3\r\n\r\nabc",
+    "hexadecimal prefix of a chunk": b"transfer-encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",
+    "folded header": b"x: a\r\n b\r\ncontent-length: 3\r\n\r\nabc",
+    "space before the colon": b"content-length : 3\r\n\r\nabc",
+    "bare line feed at the end": b"content-length: 3\r\n\nabc",
+    "bare carriage return": b"x: a\rcontent-length: 5\r\ncontent-length: 3\r\n\r\nabc",
+    "NUL in a value": b"x: a\0b\r\ncontent-length: 3\r\n\r\nabc",
+}
+
+
+@pytest.mark.parametrize("raw", AMBIGUOUS_RESPONSES.values(), ids=AMBIGUOUS_RESPONSES.keys())
+async def test_a_response_that_two_parsers_could_read_differently_is_not_passed_on(
+    worker: WorkerStarter, scripted: ScriptedUpstream, raw: bytes
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n" + raw)
+        await peer.wait_gone()
+        peer.close()
+
+    scripted.script = script
+    running = worker(scripted.url)
+    async with await Wire.open(running.port) as wire:
+        for _ in range(2):
+            await wire.send(post(b"{}"))
+            answer = await wire.answer()
+            assert (answer.status, json.loads(answer.body)["error"]["type"]) == (502, "upstream_error")
+    assert (await running.stop()).endings == {"upstream_error": 2}
+
+
+async def test_a_chunk_extension_without_end_costs_no_memory_and_is_not_forwarded(
+    worker: WorkerStarter, scripted: ScriptedUpstream
+) -> None:
+    running = worker(scripted.url)
+    async with await Wire.open(running.port) as wire:
+        await wire.send(b"POST /v1/completions HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3;x=")
+        for _ in range(64):
+            await wire.send(b"y" * 16384)
+        await wire.send(b"\r\nabc\r\n0\r\n\r\n")
+        assert (await wire.answer()).body == b"abc"
+    assert scripted.seen[0].raw_body == b"3\r\nabc\r\n0\r\n\r\n"

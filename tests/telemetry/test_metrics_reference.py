@@ -32,7 +32,7 @@ PROMISED = {
     "alignment_last_sample_timestamp_seconds": "combination",
     "alignment_combination_info": "combination, id, served_name, base, parts, merge, declared",
     "alignment_hidden_text_total": "combination, where",
-    "alignment_model_mismatch_total": "–",
+    "alignment_model_mismatch_total": "requested, answered",
     "alignment_proxy_added_latency_seconds": "–",
     "alignment_proxy_endings_total": "ending",
     "alignment_proxy_responses_total": "code",
