@@ -255,8 +255,8 @@ class Pipeline:
         metrics.responses(*labels).inc()
         metrics.weighted(*labels).inc(1 / arrival.inclusion)
         for where, hidden in (("prompt", verdict.prompt_hidden), ("response", verdict.response_hidden)):
-            if hidden.total:
-                metrics.hidden(label, where).inc()
+            for kind in hidden.kinds:
+                metrics.hidden(label, where, kind).inc()
         tally = self.tallies.setdefault(label, Tally())
         tally.outcomes[verdict.outcome.value] += 1
         if verdict.outcome.judged:

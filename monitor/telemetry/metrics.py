@@ -6,12 +6,13 @@ Labels named `combination` come from the catalog alone, which caps them; `forget
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-from monitor.records import Combination, Condition, DriftState, Outcome, Stratum
+from monitor.records import HIDDEN_KINDS, Combination, Condition, DriftState, Outcome, Stratum
 from monitor.telemetry.buckets import DURATION_BOUNDS, FIRST_BYTE_BOUNDS
 from monitor.telemetry.series import Series
 
@@ -129,8 +130,8 @@ class VerdictMetrics(_PerCombination):
         self.hidden = self._keep(
             Counter(
                 "alignment_hidden_text",
-                "Prompts and responses with suspicious invisible characters.",
-                ["combination", "where"],
+                "Prompts and responses with characters that hide something; one with several kinds counts under each.",
+                ["combination", "where", "kind"],
                 registry=registry,
             )
         )
@@ -168,8 +169,8 @@ class VerdictMetrics(_PerCombination):
             for outcome in Outcome:
                 self.responses(label, stratum.value, outcome.value)
                 self.weighted(label, stratum.value, outcome.value)
-        for where in ("prompt", "response"):
-            self.hidden(label, where)
+        for where, kind in product(("prompt", "response"), HIDDEN_KINDS):
+            self.hidden(label, where, kind)
 
 
 class DriftMetrics(_PerCombination):
