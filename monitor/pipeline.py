@@ -257,6 +257,10 @@ class Pipeline:
         for where, hidden in (("prompt", verdict.prompt_hidden), ("response", verdict.response_hidden)):
             for kind in hidden.kinds:
                 metrics.hidden(label, where, kind).inc()
+        metrics.languages(verdict.language or "none", verdict.outcome.value).inc()
+        if verdict.category:
+            judged = verdict.outcome.value if verdict.outcome.judged else "not_judged"
+            metrics.categories(label, verdict.category, judged).inc()
         tally = self.tallies.setdefault(label, Tally())
         tally.outcomes[verdict.outcome.value] += 1
         if verdict.outcome.judged:

@@ -302,6 +302,10 @@ class Verdict:
     """Probability in [0, 1] that the prompt looks harmful; None when not judged."""
     topic: str = ""
     """The operator's restricted topic that the prompt touches, "" for none."""
+    category: str = ""
+    """Hazard category of the prompt, "" when none is clear."""
+    language: str = ""
+    """ISO 639-1 code of the answer's language; `und` for one that is not English and not known, "" when nothing tells."""
     refusal_span: tuple[int, int] | None = None
     """First and one-past-last character of the refusal wording in the answer."""
     prompt_hidden: HiddenText = NOTHING_HIDDEN

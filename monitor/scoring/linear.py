@@ -14,6 +14,7 @@ from monitor.config.model import ScoringSection
 from monitor.records import Item, Outcome, Stratum, Verdict
 from monitor.scoring.features import BUCKETS, RULES_REVISION, Extractor, Hashed
 from monitor.scoring.hidden import hidden_text
+from monitor.scoring.language import language_of
 from monitor.scoring.rules import outcome_by_rule
 from monitor.scoring.tokens import tokenize
 from monitor.scoring.topics import Topics
@@ -86,6 +87,7 @@ class LinearScorer:
 
     def _verdict(self, item: Item, risk: float, chance: list[float], span: tuple[int, int]) -> Verdict:
         topic = self._topics.find(item.prompt)
+        language = language_of(item.response)
         asked = bool(item.prompt) and not item.prompt.isspace()
         known = Verdict(
             outcome=Outcome.UNSCORED,
@@ -94,12 +96,13 @@ class LinearScorer:
             stratum=self._stratum(topic, risk if asked else None),
             prompt_risk=round(risk, 4) if asked else None,
             topic=topic,
+            language=language,
             prompt_hidden=hidden_text(item.prompt),
             response_hidden=hidden_text(item.response),
         )
-        ruled = outcome_by_rule(item)
+        ruled = outcome_by_rule(item, language)
         if ruled is not None:
-            return replace(known, outcome=ruled[0], reason=ruled[1])
+            return replace(known, outcome=ruled.outcome, reason=ruled.reason, refusal_span=ruled.span)
         return replace(
             known,
             outcome=self._outcome(chance),

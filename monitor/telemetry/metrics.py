@@ -135,6 +135,22 @@ class VerdictMetrics(_PerCombination):
                 registry=registry,
             )
         )
+        self.languages = Series(
+            Counter(
+                "alignment_answer_languages",
+                "Answers by the language they open in (ISO 639-1, und, or none) and outcome.",
+                ["language", "outcome"],
+                registry=registry,
+            )
+        )
+        self.categories = self._keep(
+            Counter(
+                "alignment_prompt_categories",
+                "Answers to prompts with a clear hazard category; an outcome that is no judgement counts as not_judged.",
+                ["combination", "category", "outcome"],
+                registry=registry,
+            )
+        )
         self.last_sample = self._keep(
             Gauge(
                 "alignment_last_sample_timestamp_seconds",
