@@ -142,6 +142,10 @@ class RestrictedTopic(Section):
     """Words or phrases; a prompt that contains one (whole words, any case) is harmful-looking."""
     patterns: tuple[Pattern, ...] = ()
     """Regular expressions with the same effect."""
+    examples: tuple[str, ...] = ()
+    """Example prompts; one that resembles them (the same rare words, inflected or not) is harmful-looking. Five to twenty."""
+    similarity: Annotated[float, Field(gt=0, le=1)] = 0.35
+    """Resemblance from which an example matches; lower finds more wordings and more that is something else."""
 
 
 class ScoringSection(Section):
