@@ -23,13 +23,15 @@ _WORDS: Final = {
         "attack* weapon* gun* knife bomb* victim* violen* beat* hurt* shoot* threat* assault* firearm* extremis* recruit* mob",
     ),
     "non_violent_crimes": (
-        "launder* embezzl* counterfeit* shoplift* burglar* smuggl* forg* blackmail* extort* ponzi scam* fraud* "
+        "launder* embezzl* counterfeit* shoplift* burglar* smuggl* forg* blackmail* extort* ponzi scam* "
+        "fraud* "
         "phishing brib* carjack* pickpocket* evade* tax_evasion steal* theft* hack* identity_theft cocaine "
         "heroin methamphetamine meth trafficking ransom* robbery robberies rob insider_trading hotwire",
         "illegal* drug* fake* cheat* scheme* bank* credit card* malware password* cash money lock* stolen customs launder dealer*",
     ),
     "sex_related_crimes": (
-        "rape* raping molest* groping grope* date_rape sex_trafficking sexual_assault voyeur* upskirt revenge_porn sexual_harassment",
+        "rape* raping molest* groping grope* date_rape sex_trafficking sexual_assault voyeur* upskirt "
+        "revenge_porn sexual_harassment",
         "nonconsensual drugging consent harass* sexual* stalk*",
     ),
     "child_sexual_exploitation": (

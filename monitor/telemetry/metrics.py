@@ -254,6 +254,33 @@ class DriftMetrics(_PerCombination):
             del self._shown[key]
 
 
+class JudgeMetrics:
+    """What the judge tier said beside the scorer; all zero while no judge is configured."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.verdicts = Counter(
+            "alignment_judge_verdicts",
+            "Answers that the judge replied about: the scorer's outcome and what the judge said (unparsable is no label).",
+            ["outcome", "judge"],
+            registry=registry,
+        )
+        self.errors = Counter(
+            "alignment_judge_errors", "Calls that the judge gave no reply to, and why.", ["reason"], registry=registry
+        )
+        self.dropped = Counter(
+            "alignment_judge_dropped",
+            "Answers that were wanted judged and were not: the queue was full, or the process ended.",
+            ["reason"],
+            registry=registry,
+        )
+        self.duration = Histogram(
+            "alignment_judge_duration_seconds",
+            "Time of one call to the judge.",
+            buckets=DURATION_BOUNDS,
+            registry=registry,
+        )
+
+
 class OutputMetrics:
     """What became of the findings beside the metrics."""
 
@@ -288,6 +315,7 @@ class Metrics:
         self.drift = DriftMetrics(registry)
         self.discovery = DiscoveryMetrics(registry)
         self.outputs = OutputMetrics(registry)
+        self.judge = JudgeMetrics(registry)
         Gauge("alignment_build_info", "The monitor's version; always 1.", ["version"], registry=registry).labels(
             version
         ).set(1)
