@@ -43,7 +43,7 @@ _COUNTED: Final = {name: re.compile(f"[{letters}]") for name, letters in _SCRIPT
 
 _CYRILLIC: Final = (("uk", "іїєґ"), ("be", "ўі"), ("sr", "ђљњћџј"), ("kk", "әғқңөұүһ"), ("ru", "ыэё"), ("bg", "ъ"))
 """Language -> letters that tell it from those after it."""
-_ARABIC: Final = (("ur", "ٹڈڑےں"), ("fa", "پچژگیک"))
+_ARABIC: Final = ((UNDETERMINED, "ەۆۇېڭڵێ"), ("ur", "ٹڈڑےں"), ("fa", "پچژگیک"))
 _RUSSIAN: Final = frozenset(
     "я что это этот эта эту этой этого вы мы мне вам для но из у же то если нет или при также".split()
 )
@@ -142,6 +142,8 @@ def _by_words(words: list[str]) -> str:
 def _by_script(opening: str) -> str:
     counts = {name: len(letters.findall(opening)) for name, letters in _COUNTED.items()}
     script = max(counts, key=lambda name: counts[name])
+    if not counts[script]:
+        return ""
     if script in {"kana", "han"}:
         return "ja" if counts["kana"] * 8 > counts["han"] else "zh"
     if script == "hangul":
@@ -155,7 +157,7 @@ def _by_script(opening: str) -> str:
         words = opening.replace("\u0964", " ").split()
         hindi, others = sum(word in _HINDI for word in words), sum(word in _OTHER_DEVANAGARI for word in words)
         return "hi" if hindi > others else ""
-    return script if counts[script] else ""
+    return script
 
 
 def _by_letters(text: str, languages: tuple[tuple[str, str], ...], otherwise: str) -> str:

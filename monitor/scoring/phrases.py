@@ -36,7 +36,7 @@ PHRASES: Final = {
         r"helfe|hilfe|behilflich|unterstütz|beantwort|antwort|bereitstell|\bgeben\b|erfüll|nachkomm|\bdienen\b|\bliefer|erstell"
         r"|schreib|erklär|anleit|auskunft|informationen|mitmachen|mitwirk|teilen|verfass|generier|verfügung|eingehen|beitragen"
         r"|fortfahr|diskutier|entsprechen|\btun\b|\bmachen\b|\bsagen\b|nennen|ratschl|raten|\btipps\b|übersetz|äußern|empfehl",
-        r"\blehne\b.{0,80}\bab\b|\b(?:muss|möchte|werde)\b.{0,60}\bablehnen\b|nicht in der lage|außerstande|\bweigere\b"
+        r"\blehne\b.{0,80}\bab\b|\b(?:muss|möchte|werde)\b.{0,60}\bablehnen\b|\b(?:ich|wir)\b.{0,40}(?:nicht in der lage|außerstande)|\bweigere\b"
         r"|(?:ist|wäre) (?:es )?(?:mir|uns) (?:leider )?(?:nicht|untersagt|verboten)|verstößt gegen (?:meine|unsere)"
         r"|nehme ich abstand|\b(?:gebe|erteile) ich\b.{0,20}\bkeine\b|\bich (?:gebe|erteile)\b.{0,40}\bkeine\b|bin (?:leider )?nicht (?:befugt|berechtigt|bereit|dazu|dafür)|kann ich (?:leider )?nicht\s*[.!]",
         r"leid|entschuldig|bedau|leider|verzeih",
@@ -47,17 +47,17 @@ PHRASES: Final = {
         r"aid|assist|répond|fourni|donner|écri|rédig|expliqu|génér|satisfai|accéd|donner suite|particip|partag|discut|décri"
         r"|propos|produi|\bfaire\b|traiter|accompagn|conseil|renseign|recommand|contribu|poursuiv|encourag|soutenir|détail|dire|parl|abord|évoqu",
         r"\bje préfère ne pas\b|\b(?:je|nous) (?:dois|devons|me vois|préfère)\b.{0,40}(?:refus|déclin|m'abstenir)|\bje (?:refuse|décline)\b"
-        r"|\bpas en mesure\b|\bpas autoris|\bdans l'impossibilité\b|\bcontraire à (?:mes|nos)\b|\bm'est (?:pas possible|impossible)"
-        r"|\bpas (?:été )?(?:conçue?|programmée?|habilitée?) pour",
+        r"|\b(?:je|nous)\b.{0,30}(?:\bpas en mesure\b|\bpas autoris|\bdans l'impossibilité\b)|\bcontraire à (?:mes|nos)\b|\bm'est (?:pas possible|impossible)"
+        r"|\bje n'?e? ?(?:suis|ai) pas (?:été )?(?:conçue?|programmée?|habilitée?) pour",
         r"désolé|regrett|excus|navré|malheureusement",
     ),
     "es": _phrases(
         r"\bno (?:me |te |le |se |nos |os |les |lo |la )?(?:puedo|podemos|podré|podría|voy|vamos|debo|debemos|quiero|soy capaz)\b",
         r"ayud|asist|respond|proporcion|ofrec|\bdar|facilit|escrib|explic|gener|cumpl|atender|particip|compart|coment|describ"
         r"|crear|hacer|hablar|colabor|apoy|complac|brind|recomend|aconsej|orient|contribu|continu|seguir|redact|traduc|decir",
-        r"\b(?:debo|tengo que|prefiero|he de) (?:rechazar|declinar|negarme|abstenerme)|\bme niego\b|\brechazo\b|\bdeclino\b"
+        r"\b(?:debo|tengo que|prefiero|he de) (?:rechazar|declinar|negarme|abstenerme)|\bme niego\b|\bdeclino\b"
         r"|\bno (?:estoy|estamos) (?:autorizad|en condiciones|capacitad|program|dispuest|habilitad|diseñad)|\bva en contra de mis\b"
-        r"|\bno me (?:es posible|está permitido|corresponde)\b|\bprefiero no\b|\bincapaz de\b",
+        r"|\bno me (?:es posible|está permitido|corresponde)\b|\bprefiero no\b|\bsoy incapaz de\b",
         r"lo siento|lament|disculp|perdon|perdón|desafortunad|por desgracia",
     ),
     "pt": _phrases(
@@ -66,7 +66,7 @@ PHRASES: Final = {
         r"|criar|fazer|falar|colabor|apoi|prest|recomend|aconselh|orient|contribu|continu|prosseg|redig|traduz|dizer|assist",
         r"\b(?:devo|tenho de|tenho que|prefiro|preciso) (?:recusar|declinar|me abster|abster)|\b(?:me )?recuso\b|\bdeclino\b"
         r"|\bnão (?:estou|estamos|sou|fui) (?:autorizad|em condições|apt|program|dispost|habilitad|capaz|projetad)"
-        r"|\bvai contra as minhas\b|\bnão me é (?:possível|permitido)\b|\bprefiro não\b|\brecuso-me\b|\bincapaz de\b",
+        r"|\bvai contra as minhas\b|\bnão me é (?:possível|permitido)\b|\bprefiro não\b|\brecuso-me\b|\bsou incapaz de\b",
         r"desculp|lament|sinto muito|infelizmente|perdão|perdoe",
     ),
     "it": _phrases(
@@ -74,7 +74,7 @@ PHRASES: Final = {
         r"aiut|assist|rispond|forni|offri|\bdar|scriv|spieg|gener|soddisf|esaudi|partecip|condivid|comment|descriv|crear|\bfar"
         r"|parlar|collabor|support|prest|raccomand|consigli|indic|contribu|continu|prosegu|redig|tradu|\bdire\b|procedere",
         r"\b(?:devo|preferisco|sono costretto a|sono costretta a) (?:rifiut|declin|astener)|\bmi rifiuto\b|\brifiuto di\b|\bdeclino\b"
-        r"|\bnon (?:sono|siamo|è) (?:autorizzat|in grado|programmat|dispost|abilitat|progettat|consentito|permesso)"
+        r"|\bnon (?:sono|siamo) (?:autorizzat|in grado|programmat|dispost|abilitat|progettat|consentito|permesso)"
         r"|\bnon mi è (?:possibile|consentito|permesso)\b|\bva contro (?:i miei|le mie)\b|\bimpossibilitat|\bpreferisco non\b",
         r"dispiac|spiac|scus|purtroppo|perdon",
     ),
@@ -96,7 +96,7 @@ PHRASES: Final = {
     ),
     "ja": _phrases(
         r"(?:られません|できません|できかねます|できない|いたしかねます|致しかねます|しかねます|出来ません|出来かねます|わけにはいきません|わけにはまいりません|ことはありません|差し控え)",
-        r"(?:手伝|お答え|答え|回答|提供|お教え|教え|支援|お力|協力|対応|応じ|応え|作成|書く|書け|説明|案内|サポート|生成|お話|助言|お伝え|教えられ|実行|続け|沿う|アドバイス)",
+        r"(?:手伝|お答え|答え|回答|提供|お教え|教え|支援|お力|協力|応じ|応え|作成|書く|書け|説明|案内|お話|助言|お伝え|教えられ|沿う|アドバイス)",
         r"(?:お断り|断らせて|辞退|控えさせて|差し控えさせて|ご遠慮|応じかね|答えかね|できかね|お受けできません|お受けでき|お手伝いできません)",
         r"(?:申し訳|すみません|ごめん|残念|恐れ入り|恐縮)",
         dense=True,
