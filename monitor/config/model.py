@@ -176,6 +176,9 @@ class JudgeSection(Section):
     """Calls at a time."""
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
     """Seconds for one call."""
+    characters: Annotated[int, Field(ge=100, le=200_000)] = 8000
+    """Characters of an answer that are sent at most, three quarters from its beginning and the rest from its end, and half as many
+    of its prompt: both must fit into the judge's context."""
     queue: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Answers that wait to be judged at most; beyond that the least wanted is dropped and counted."""
     control_share: Probability = 0.01

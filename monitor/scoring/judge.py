@@ -20,7 +20,7 @@ import aiohttp
 
 from monitor.config.model import JudgeSection
 from monitor.records import Item, Outcome, Verdict
-from monitor.scoring.judge_client import JudgeClient, JudgeError
+from monitor.scoring.judge_client import REJECTED, JudgeClient, JudgeError
 from monitor.telemetry.logs import Repeats, where_it_failed
 from monitor.telemetry.metrics import JudgeMetrics
 
@@ -153,7 +153,8 @@ class Judge:
 
     def _failed(self, reason: str) -> None:
         self._metrics.errors.labels(reason).inc()
-        self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+        if reason != REJECTED:
+            self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
         left_out = self._repeats.allow(reason, time.monotonic())
         if left_out is not None:
             log.warning("the judge gave no reply (%d more before): %s", left_out, reason)

@@ -14,14 +14,22 @@ from monitor.records import Item
 from monitor.scoring.judge_templates import TEMPLATES, UNPARSABLE
 
 MAX_BODY_BYTES: Final = 256 * 1024
-PROMPT_CHARACTERS: Final = 4000
-HEAD_CHARACTERS: Final = 6000
-TAIL_CHARACTERS: Final = 2000
-"""What a judge gets of a long answer: its beginning and its end, since a turn comes late."""
 CHARACTERS_PER_TOKEN: Final = 4.0
 """A usual size; only the budget counts with it."""
 
-ERRORS: Final = ("timeout", "connection", "unauthorized", "overloaded", "status", "unreadable", "key", "internal")
+REJECTED: Final = "rejected"
+"""The judge will not take this request, such as one that is longer than its context; it may well take the next."""
+ERRORS: Final = (
+    "timeout",
+    "connection",
+    "unauthorized",
+    "overloaded",
+    REJECTED,
+    "status",
+    "unreadable",
+    "key",
+    "internal",
+)
 
 
 class JudgeError(Exception):
@@ -50,15 +58,16 @@ class JudgeClient:
 
     def tokens(self, item: Item) -> float:
         """About how many tokens judging this takes."""
-        characters = min(len(item.prompt), PROMPT_CHARACTERS) + min(
-            len(item.response), HEAD_CHARACTERS + TAIL_CHARACTERS
-        )
+        most = self.section.characters
+        characters = min(len(item.prompt), most // 2) + min(len(item.response), most)
         return characters / CHARACTERS_PER_TOKEN + TEMPLATES[self.section.template].tokens
 
     async def judge(self, item: Item) -> str:
         """One of `LABELS`. Raises JudgeError."""
         template = TEMPLATES[self.section.template]
-        body = template.request(item.prompt[:PROMPT_CHARACTERS], _shortened(item.response)) | {
+        body = template.request(
+            item.prompt[: self.section.characters // 2], _shortened(item.response, self.section.characters)
+        ) | {
             "model": self.section.model,
             "temperature": 0,
             "max_tokens": template.tokens,
@@ -104,13 +113,16 @@ class JudgeClient:
 def _of_status(status: int) -> str:
     if status in {401, 403}:
         return "unauthorized"
+    if status in {400, 413, 422}:
+        return REJECTED
     return "overloaded" if status in {429, 503} else "status"
 
 
-def _shortened(response: str) -> str:
-    if len(response) <= HEAD_CHARACTERS + TAIL_CHARACTERS:
+def _shortened(response: str, most: int) -> str:
+    """A long answer's beginning and end, since a turn may come late."""
+    if len(response) <= most:
         return response
-    return f"{response[:HEAD_CHARACTERS]}\n[...]\n{response[-TAIL_CHARACTERS:]}"
+    return f"{response[: most * 3 // 4]}\n[...]\n{response[-(most // 4) :]}"
 
 
 def _encodable(value: object) -> object:

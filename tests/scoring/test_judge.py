@@ -143,6 +143,7 @@ async def test_every_family_is_read_in_its_own_form(bench, server, template, sai
 FAILURES = {
     "500": ({"status": 500}, "status"),
     "redirect": ({"status": 307, "headers": {"Location": "/elsewhere"}}, "status"),
+    "too long": ({"status": 400}, "rejected"),
     "wrong key": ({"status": 401}, "unauthorized"),
     "busy": ({"status": 429}, "overloaded"),
     "no JSON": ({"body": b"<html>"}, "unreadable"),
@@ -186,6 +187,15 @@ async def test_it_pauses_longer_after_every_failure_and_goes_on_afterwards(bench
     server.status = 200
     own.judge.offer(Item("why", "because"), RARE)
     await eventually(lambda: own.count("verdicts"), "a reply")
+
+
+async def test_a_request_that_is_not_taken_holds_up_no_other(bench, server) -> None:
+    server.status = 400
+    own = bench(concurrency=1)
+    for number in range(3):
+        own.judge.offer(Item("why", f"because {number}"), RARE)
+    await eventually(lambda: own.count("errors") == {'reason="rejected"': 3}, "three errors")
+    assert own.slept == []
 
 
 async def test_the_key_comes_from_a_file_that_may_change(bench, server, tmp_path) -> None:
@@ -243,6 +253,10 @@ async def test_a_long_answer_is_judged_by_its_beginning_and_its_end(bench, serve
     assert answer.startswith("begin")
     assert answer.endswith("end?")
     assert len(answer) < 8100
+    small = bench(characters=100)
+    small.judge.offer(Item("p" * 9000, "begin" + "x" * 50_000 + "end"), RARE)
+    await eventually(lambda: len(server.asked) == 2, "a call")
+    assert len(server.answers()[1]) < 120
 
 
 def test_a_share_of_the_sure_ones_is_judged_too() -> None:
