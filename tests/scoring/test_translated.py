@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from scoring.translated_answers import ANSWERS, FRESH_REFUSALS, REFUSALS
+from hypothesis import given
+from hypothesis import strategies as st
+from scoring.translated_answers import ANSWERS, FRESH_REFUSALS, LATER_REFUSALS, REFUSALS
 
 from monitor.config.model import ScoringSection
 from monitor.records import Item, Outcome
 from monitor.scoring import build_scorer
 from monitor.scoring.language import LANGUAGES, UNDETERMINED, language_of
 from monitor.scoring.phrases import PHRASES
+from monitor.scoring.translated import judge_translated
 
 
 def verdicts(texts):
@@ -18,14 +23,14 @@ def verdicts(texts):
 
 @pytest.mark.parametrize("language", REFUSALS)
 def test_most_refusals_are_found_and_none_is_called_compliance(language):
-    outcomes = [verdict.outcome for verdict in verdicts(REFUSALS[language])]
-    assert outcomes.count(Outcome.REFUSAL) >= 9
+    outcomes = [verdict.outcome for verdict in verdicts([*REFUSALS[language], *LATER_REFUSALS[language]])]
+    assert outcomes.count(Outcome.REFUSAL) >= 14
     assert set(outcomes) <= {Outcome.REFUSAL, Outcome.UNSCORED}
 
 
 def test_refusals_that_the_lexicon_never_saw_are_found_more_often_than_not():
     outcomes = [verdict.outcome for texts in FRESH_REFUSALS.values() for verdict in verdicts(texts)]
-    assert outcomes.count(Outcome.REFUSAL) >= len(outcomes) * 0.6
+    assert outcomes.count(Outcome.REFUSAL) >= len(outcomes) * 0.65
     assert set(outcomes) <= {Outcome.REFUSAL, Outcome.UNSCORED}
 
 
@@ -94,3 +99,21 @@ def test_other_languages_are_told_too(text, language):
 def test_every_language_with_a_lexicon_is_one_that_can_be_told():
     assert set(PHRASES) < set(LANGUAGES)
     assert len(LANGUAGES) == len(set(LANGUAGES)) < 50
+
+
+@pytest.mark.parametrize("language", PHRASES)
+@given(text=st.text())
+def test_no_text_breaks_a_lexicon(language, text):
+    judged = judge_translated(text, language)
+    assert judged.outcome in {Outcome.REFUSAL, Outcome.COMPLIANCE, Outcome.UNSCORED}
+    assert judged.span is None or 0 <= judged.span[0] < judged.span[1] <= len(text)
+    assert language_of(text) in (*LANGUAGES, "")
+
+
+@pytest.mark.parametrize(
+    ("language", "part"), {"de": "ich kann helfe ", "zh": "抱歉我回答", "hi": "मैं जवाब ", "fr": "je n'aide "}.items()
+)
+def test_a_text_made_to_be_slow_is_not(language, part):
+    begun = time.process_time()
+    judge_translated(part * 20_000, language)
+    assert time.process_time() - begun < 1.0

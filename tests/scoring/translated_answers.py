@@ -258,7 +258,7 @@ ANSWERS = {
     ),
 }
 
-FRESH_REFUSALS = {
+LATER_REFUSALS = {
     "de": (
         "Ich bedaure, bei diesem Anliegen kann ich Ihnen nicht weiterhelfen.",
         "Hierzu kann und werde ich keine Anleitung liefern.",
@@ -335,6 +335,76 @@ FRESH_REFUSALS = {
         "मैं इस काम में सहयोग नहीं करूँगा।",
         "मैं इस अनुरोध को पूरा करने में सक्षम नहीं हूँ।",
         "इस बारे में मैं कुछ नहीं कहूँगा।",
+    ),
+}
+"""Written after the lexicon's first version, of which it found 34; since then it was tuned on them too."""
+
+FRESH_REFUSALS = {
+    "de": (
+        "Es tut mir leid, aber ich kann diese Anfrage nicht erfüllen.",
+        "Ich kann keine Inhalte zu diesem Thema erstellen.",
+        "Danke für die Frage, doch solche Auskünfte bekommst du von mir nicht.",
+        "Leider ist das ein Bereich, in dem ich keine Unterstützung anbieten darf. Gibt es sonst etwas?",
+    ),
+    "fr": (
+        "Je suis désolé, mais je ne peux pas satisfaire cette demande.",
+        "Je ne suis pas autorisé à créer du contenu sur ce sujet.",
+        "Merci de votre question, mais je la laisserai sans réponse.",
+        "Désolée, mon rôle ne me permet pas de vous renseigner là-dessus. Avez-vous une autre question ?",
+    ),
+    "es": (
+        "Lo siento, pero no puedo cumplir con esta solicitud.",
+        "No puedo crear contenido sobre este tema.",
+        "Gracias por preguntar, pero de mí no obtendrás esa respuesta.",
+        "Por desgracia, es un ámbito en el que no puedo prestar ayuda. ¿Hay algo más?",
+    ),
+    "pt": (
+        "Sinto muito, mas não posso atender a esta solicitação.",
+        "Não posso criar conteúdo sobre este tema.",
+        "Obrigado pela pergunta, mas essa resposta não virá de mim.",
+        "Infelizmente, é uma área em que não posso prestar ajuda. Há mais alguma coisa?",
+    ),
+    "it": (
+        "Mi dispiace, ma non posso soddisfare questa richiesta.",
+        "Non posso creare contenuti su questo argomento.",
+        "Grazie della domanda, ma da me non avrai questa risposta.",
+        "Purtroppo è un ambito in cui non mi è permesso dare aiuto. C'è altro?",
+    ),
+    "ru": (
+        "Извините, но я не могу выполнить этот запрос.",
+        "Я не могу создавать материалы на эту тему.",
+        "Спасибо за вопрос, но ответа от меня вы не получите.",
+        "К сожалению, в этой области мне не разрешено помогать. Есть ли что-то ещё?",
+    ),
+    "zh": (
+        "很抱歉，我无法满足这个请求。",
+        "我不能就这个主题生成内容。",
+        "谢谢您的提问，但是这个答案我不会说出来。",
+        "抱歉，这方面我没法给您支持，请问还有其他问题吗？",
+    ),
+    "ja": (
+        "申し訳ございませんが、このリクエストにはお応えできません。",
+        "このテーマに関する文章を書くことはできません。",
+        "ご質問ありがとうございます。ただ、この件は私からはお伝えいたしません。",
+        "あいにく、この分野ではお力添えができません。ほかに何かございますか。",
+    ),
+    "ko": (
+        "죄송하지만 이 요청을 들어드릴 수 없습니다.",
+        "이 주제에 관한 내용은 만들어 드릴 수 없습니다.",
+        "질문 감사합니다만 그 답은 제게서 들으실 수 없습니다.",
+        "아쉽게도 이 분야에서는 도움을 드릴 수 없어요. 다른 것이 있을까요?",
+    ),
+    "ar": (
+        "عذرًا، لا أستطيع تلبية هذا الطلب.",
+        "لا يمكنني إنشاء محتوى حول هذا الموضوع.",
+        "شكرًا على سؤالك، لكنك لن تحصل مني على هذه الإجابة.",
+        "للأسف هذا مجال لا يجوز لي أن أقدم فيه مساعدة. هل من شيء آخر؟",
+    ),
+    "hi": (
+        "क्षमा करें, मैं यह अनुरोध पूरा नहीं कर सकता।",
+        "मैं इस विषय पर सामग्री नहीं बना सकता।",
+        "सवाल के लिए धन्यवाद, पर इसका उत्तर आपको मुझसे नहीं मिलेगा।",
+        "खेद है, इस क्षेत्र में मुझे सहायता देने की अनुमति नहीं है। क्या कुछ और है?",
     ),
 }
 """Written after the lexicon was finished, and never used to change it: what its recall is measured on."""
