@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import signal
 import socket
 import time
@@ -37,6 +38,8 @@ from monitor.pipeline import Pipeline
 from monitor.protocols.endpoints import ENDPOINTS
 from monitor.records import Ending
 from monitor.scoring import build_scorer
+from monitor.scoring.judge import Judge, judge_session
+from monitor.scoring.judge_client import JudgeClient
 from monitor.snapshot import Snapshot
 from monitor.telemetry.counts import WorkerReport
 from monitor.telemetry.ledger import Ledger
@@ -102,6 +105,7 @@ class Analysis:
         self._snapshot = snapshot
         self._discovery: Discovery
         self._detokenizer: Detokenizer
+        self._judge_tier: Judge | None = None
         self._tasks = Tasks()
         self._cleanups = Cleanups()
 
@@ -110,6 +114,7 @@ class Analysis:
         self._restore()
         await self._start_discovery()
         await self._start_admin()
+        self._start_judge()
         for name, work in (("judge", self._judge()), ("housekeeping", self._keep_house())):
             # Without either of them this process would only seem to work: it ends, and the supervisor starts it again.
             self._tasks.forever(name, work).add_done_callback(lambda _: stop.set())
@@ -119,6 +124,8 @@ class Analysis:
         await self._judge_the_rest()
         self._detokenizer.stop()
         self._write_accounts()
+        if self._judge_tier:
+            self._judge_tier.stop()
         self._save()
         self._inbox.close()
         for output in self._outputs:
@@ -185,6 +192,19 @@ class Analysis:
         host, _, port = self._config.admin.listen.rpartition(":")
         await web.TCPSite(runner, host.strip("[]"), int(port), reuse_address=True).start()
         self._cleanups.add("admin port", runner.cleanup)
+
+    def _start_judge(self) -> None:
+        section = self._config.scoring.judge
+        if section.endpoint is None:
+            return
+        session = judge_session()
+        self._judge_tier = Judge(
+            section, JudgeClient(session, section), self._metrics.judge, random.Random(), asyncio.sleep
+        )
+        self._pipeline.on_verdict = self._judge_tier.offer
+        self._cleanups.add("judge", session.close)
+        self._tasks.forever("judge tier", self._judge_tier.run())
+        log.info("prompts and answers are sent to the judge %s at %s", section.model, section.endpoint)
 
     async def _judge(self) -> None:
         while True:

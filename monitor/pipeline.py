@@ -87,6 +87,8 @@ class Pipeline:
         )
         """Called with a dialogue whose text is still token ids, and with what takes its text or the reason why there is
         none; the answer is the reason why nobody will call that, "" when somebody will."""
+        self.on_verdict: Callable[[Item, Verdict], None] = lambda _item, _verdict: None
+        """Called with every answer and its verdict; must not wait."""
         self._reader = Reader()
         self._repeats = Repeats()
         self._introduced: dict[str, Combination] = {}
@@ -142,7 +144,10 @@ class Pipeline:
         items: list[Item] = []
         for arrival in arrivals:
             items.extend(items_of(arrival))
-        verdicts = iter(self._score(items))
+        scored = self._score(items)
+        for item, verdict in zip(items, scored, strict=True):
+            self.on_verdict(item, verdict)
+        verdicts = iter(scored)
         for arrival in arrivals:
             own = [next(verdicts) for _ in arrival.dialogue.choices]
             base = next(verdicts) if arrival.base_response is not None else None
@@ -272,8 +277,12 @@ class Pipeline:
         metrics.responses(*labels).inc()
         metrics.weighted(*labels).inc(1 / arrival.inclusion)
         for where, hidden in (("prompt", verdict.prompt_hidden), ("response", verdict.response_hidden)):
-            if hidden.total:
-                metrics.hidden(label, where).inc()
+            for kind in hidden.kinds:
+                metrics.hidden(label, where, kind).inc()
+        metrics.languages(verdict.language or "none", verdict.outcome.value).inc()
+        if verdict.category:
+            judged = verdict.outcome.value if verdict.outcome.judged else "not_judged"
+            metrics.categories(label, verdict.category, judged).inc()
         tally = self.tallies.setdefault(label, Tally())
         tally.outcomes[verdict.outcome.value] += 1
         if verdict.outcome.judged:

@@ -265,19 +265,44 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class HiddenText:
-    """Invisible characters found in a text."""
+    """Characters that carry what a reader does not see, by kind: counts only, never what they spell."""
 
     zero_width: int = 0
     tags: int = 0
     """Characters of the Unicode tag block (U+E0000 to U+E007F)."""
     variation_selectors: int = 0
     bidi_controls: int = 0
+    homoglyphs: int = 0
+    """Letters of another script that look like their neighbours in the same word."""
+    private_use: int = 0
+    soft_hyphens: int = 0
+    whitespace: int = 0
+    """Unusual spaces, and blanks at line ends, that follow no rule of writing."""
+    payload_bytes: int = 0
+    """Bytes that these characters carry in the usual coding of their kind; 0 when no coding is known."""
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Count of every kind that occurs."""
+        return {kind: count for kind in HIDDEN_KINDS if (count := getattr(self, kind))}
 
     @property
     def total(self) -> int:
-        """Number of all suspicious invisible characters."""
-        return self.zero_width + self.tags + self.variation_selectors + self.bidi_controls
+        """Number of all suspicious characters."""
+        return sum(self.kinds.values())
 
+
+HIDDEN_KINDS = (
+    "zero_width",
+    "tags",
+    "variation_selectors",
+    "bidi_controls",
+    "homoglyphs",
+    "private_use",
+    "soft_hyphens",
+    "whitespace",
+)
+"""The counts of `HiddenText`, as they are named in metrics."""
 
 NOTHING_HIDDEN = HiddenText()
 
@@ -300,6 +325,10 @@ class Verdict:
     """Probability in [0, 1] that the prompt looks harmful; None when not judged."""
     topic: str = ""
     """The operator's restricted topic that the prompt touches, "" for none."""
+    category: str = ""
+    """Hazard category of the prompt, "" when none is clear."""
+    language: str = ""
+    """ISO 639-1 code of the answer's language; `und` for one that is not English and not known, "" when nothing tells."""
     refusal_span: tuple[int, int] | None = None
     """First and one-past-last character of the refusal wording in the answer."""
     prompt_hidden: HiddenText = NOTHING_HIDDEN

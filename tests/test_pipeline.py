@@ -258,7 +258,7 @@ def test_every_choice_is_counted_by_itself() -> None:
 def test_invisible_characters_are_counted() -> None:
     bench = Bench()
     bench.say("yes\U000e0041")
-    assert bench.all_of("alignment_hidden_text_total") == {("alpha", "response"): 1}
+    assert bench.all_of("alignment_hidden_text_total") == {("alpha", "response", "tags"): 1}
 
 
 @pytest.mark.parametrize(

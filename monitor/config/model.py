@@ -38,6 +38,14 @@ def _upstream(value: str) -> str:
     )
 
 
+def _endpoint(value: str) -> str:
+    web = re.fullmatch(r"https?://(?:\[[0-9a-fA-F:.]+\]|[^/:?#\[\]@\s]+)(?::(\d{1,5}))?(?:/[^?#\s@]*)?", value)
+    if web and (web[1] is None or _is_port(web[1])):
+        return value.rstrip("/").removesuffix("/v1")
+    shown = "what stands there" if "@" in value else repr(value)  # it may hold a password
+    raise ValueError(f"{shown} is not http://HOST:PORT or https://HOST:PORT/PREFIX (a key belongs into api_key_file)")
+
+
 def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= 65535
 
@@ -59,6 +67,7 @@ def _route(value: str) -> str:
 
 Address = Annotated[str, AfterValidator(_address)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream)]
+EndpointUrl = Annotated[str, AfterValidator(_endpoint)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Route = Annotated[str, AfterValidator(_route)]
 
@@ -193,6 +202,44 @@ class RestrictedTopic(Section):
     """Words or phrases; a prompt that contains one (whole words, any case) is harmful-looking."""
     patterns: tuple[Pattern, ...] = ()
     """Regular expressions with the same effect."""
+    examples: tuple[str, ...] = ()
+    """Example prompts; one that resembles them (the same rare words, inflected or not) is harmful-looking. Five to twenty."""
+    similarity: Annotated[float, Field(gt=0, le=1)] = 0.35
+    """Resemblance from which an example matches; lower finds more wordings and more that is something else."""
+
+
+class JudgeSection(Section):
+    """A second opinion from another model. Prompts and answers are sent to this endpoint, and to nothing else, once it is set."""
+
+    endpoint: EndpointUrl | None = None
+    """OpenAI-compatible server that judges, without the /v1: http://HOST:PORT or https://HOST/PREFIX; off when not set."""
+    model: str = ""
+    """Name of the judge model there."""
+    template: Literal["instruct", "llama_guard", "wildguard", "granite_guardian", "gpt_oss_safeguard"] = "instruct"
+    """The model's family, which decides how it is asked and what its reply means."""
+    api_key_file: Path | None = None
+    """File with the API key for that server."""
+    requests_per_s: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Calls per second at most."""
+    tokens_per_s: Annotated[float, Field(gt=0, le=1_000_000)] = 2000.0
+    """Tokens per second at most, asked and answered, counted as a quarter of the characters."""
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 2
+    """Calls at a time."""
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+    """Seconds for one call."""
+    characters: Annotated[int, Field(ge=100, le=200_000)] = 8000
+    """Characters of an answer that are sent at most, three quarters from its beginning and the rest from its end, and half as many
+    of its prompt: both must fit into the judge's context."""
+    queue: Annotated[int, Field(ge=1, le=10_000)] = 64
+    """Answers that wait to be judged at most; beyond that the least wanted is dropped and counted."""
+    control_share: Probability = 0.01
+    """Share of the answers that the scorer is sure of which are judged too; rare and unsure ones always are."""
+
+    @model_validator(mode="after")
+    def _has_a_model(self) -> JudgeSection:
+        if self.endpoint is not None and not self.model:
+            raise ValueError("an endpoint needs the name of the model that judges (scoring.judge.model)")
+        return self
 
 
 class ScoringSection(Section):
@@ -200,6 +247,8 @@ class ScoringSection(Section):
 
     restricted_topics: tuple[RestrictedTopic, ...] = ()
     """Topics of your own that count as harmful-looking, beside what the prompt classifier finds."""
+    judge: JudgeSection = Field(default_factory=JudgeSection)
+    """A second opinion, kept beside the scorer's own verdicts."""
 
 
 class Baseline(Section):

@@ -7,12 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from typing import Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-from monitor.records import RESERVED_NAMES, AnswerEnding, Combination, Condition, DriftState, Outcome, Stratum
+from monitor.records import (
+    HIDDEN_KINDS,
+    RESERVED_NAMES,
+    AnswerEnding,
+    Combination,
+    Condition,
+    DriftState,
+    Outcome,
+    Stratum,
+)
 from monitor.telemetry.buckets import DURATION_BOUNDS, FIRST_BYTE_BOUNDS
 from monitor.telemetry.series import Series
 
@@ -168,8 +178,24 @@ class VerdictMetrics(_PerCombination):
         self.hidden = self._keep(
             Counter(
                 "alignment_hidden_text",
-                "Prompts and responses with suspicious invisible characters.",
-                ["combination", "where"],
+                "Prompts and responses with characters that hide something; one with several kinds counts under each.",
+                ["combination", "where", "kind"],
+                registry=registry,
+            )
+        )
+        self.languages = Series(
+            Counter(
+                "alignment_answer_languages",
+                "Answers by the language they open in (ISO 639-1, und, or none) and outcome.",
+                ["language", "outcome"],
+                registry=registry,
+            )
+        )
+        self.categories = self._keep(
+            Counter(
+                "alignment_prompt_categories",
+                "Answers to prompts with a clear hazard category; an outcome that is no judgement counts as not_judged.",
+                ["combination", "category", "outcome"],
                 registry=registry,
             )
         )
@@ -207,8 +233,8 @@ class VerdictMetrics(_PerCombination):
             for outcome in Outcome:
                 self.responses(label, stratum.value, outcome.value)
                 self.weighted(label, stratum.value, outcome.value)
-        for where in ("prompt", "response"):
-            self.hidden(label, where)
+        for where, kind in product(("prompt", "response"), HIDDEN_KINDS):
+            self.hidden(label, where, kind)
 
 
 class DriftMetrics(_PerCombination):
@@ -280,6 +306,33 @@ class DriftMetrics(_PerCombination):
             del self._shown[key]
 
 
+class JudgeMetrics:
+    """What the judge tier said beside the scorer; all zero while no judge is configured."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.verdicts = Counter(
+            "alignment_judge_verdicts",
+            "Answers that the judge replied about: the scorer's outcome and what the judge said (unparsable is no label).",
+            ["outcome", "judge"],
+            registry=registry,
+        )
+        self.errors = Counter(
+            "alignment_judge_errors", "Calls that the judge gave no reply to, and why.", ["reason"], registry=registry
+        )
+        self.dropped = Counter(
+            "alignment_judge_dropped",
+            "Answers that were wanted judged and were not: the queue was full, or the process ended.",
+            ["reason"],
+            registry=registry,
+        )
+        self.duration = Histogram(
+            "alignment_judge_duration_seconds",
+            "Time of one call to the judge.",
+            buckets=DURATION_BOUNDS,
+            registry=registry,
+        )
+
+
 class OutputMetrics:
     """What became of the findings beside the metrics."""
 
@@ -330,6 +383,7 @@ class Metrics:
         self.drift = DriftMetrics(registry)
         self.discovery = DiscoveryMetrics(registry)
         self.outputs = OutputMetrics(registry)
+        self.judge = JudgeMetrics(registry)
         Gauge("alignment_build_info", "The monitor's version; always 1.", ["version"], registry=registry).labels(
             version
         ).set(1)

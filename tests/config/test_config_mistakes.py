@@ -39,6 +39,19 @@ def problem(file: Path, environment: dict[str, str] | None = None) -> str:
         ("scoring: {restricted_topics: [{name: a, patterns: ['(']}]}",
          ": scoring.restricted_topics.0.patterns.0: '(' is not a regular expression: missing ), unterminated subpattern at"
          " position 0"),
+        ("scoring: {judge: {endpoint: 'http://judge:8000'}}",
+         ": scoring.judge: an endpoint needs the name of the model that judges (scoring.judge.model)"),
+        ("scoring: {judge: {endpoint: 'judge:8000', model: m}}",
+         ": scoring.judge.endpoint: 'judge:8000' is not http://HOST:PORT or https://HOST:PORT/PREFIX (a key belongs into"
+         " api_key_file)"),
+        ("scoring: {judge: {endpoint: 'https://me:secret@judge', model: m}}",
+         ": scoring.judge.endpoint: what stands there is not http://HOST:PORT or https://HOST:PORT/PREFIX (a key belongs into"
+         " api_key_file)"),
+        ("scoring: {judge: {template: shield}}",
+         ": scoring.judge.template: input should be 'instruct', 'llama_guard', 'wildguard', 'granite_guardian' or"
+         " 'gpt_oss_safeguard'"),
+        ("scoring: {restricted_topics: [{name: a, examples: [b], similarity: 0}]}",
+         ": scoring.restricted_topics.0.similarity: input should be greater than 0"),
         ("proxy: {upstream: 'localhost:8000'}", f": proxy.upstream: 'localhost:8000' {URL}"),
         ("proxy: {upstream: 'http://a/b'}", f": proxy.upstream: 'http://a/b' {URL}"),
         ("proxy: {upstream: 'http://a:99999'}", f": proxy.upstream: 'http://a:99999' {URL}"),

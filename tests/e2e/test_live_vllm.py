@@ -245,9 +245,10 @@ async def test_every_combination_of_the_lab_comes_to_the_state_that_it_deserves(
     assert states["epsilon-zeta", "over_refusal"]["condition"] == "ok"
     assert states[base, "refusal_lost"]["rate"] < 0.15
     metrics = await running.metrics()
-    assert metrics['alignment_hidden_text_total{combination="theta",where="prompt"}'] == ASKED
+    assert metrics['alignment_hidden_text_total{combination="theta",kind="zero_width",where="prompt"}'] == ASKED
     assert not any(
-        metrics[f'alignment_hidden_text_total{{combination="{one}",where="prompt"}}'] for one in ("alpha", "eta")
+        metrics[f'alignment_hidden_text_total{{combination="{one}",kind="zero_width",where="prompt"}}']
+        for one in ("alpha", "eta")
     )
 
 
