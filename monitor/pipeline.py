@@ -87,6 +87,8 @@ class Pipeline:
         )
         """Called with a dialogue whose text is still token ids, and with what takes its text or the reason why there is
         none; the answer is the reason why nobody will call that, "" when somebody will."""
+        self.unvalidated: frozenset[str] = frozenset()
+        """Labels of combinations whose traffic counts as unvalidated."""
         self._reader = Reader()
         self._repeats = Repeats()
         self._introduced: dict[str, Combination] = {}
@@ -236,6 +238,8 @@ class Pipeline:
         dialogue, traffic, label = arrival.dialogue, self._metrics.traffic, identity.label
         self.tallies.setdefault(label, Tally()).requests += 1
         traffic.requests(label, arrival.ending.value).inc()
+        if label in self.unvalidated:
+            self._metrics.adapters.unvalidated(label).inc()
         if dialogue.prompt_tokens is not None:
             traffic.tokens(label, "prompt").inc(dialogue.prompt_tokens)
         if dialogue.completion_tokens is not None:

@@ -27,11 +27,11 @@ EXACT: Final = 0.05
 """Relative residual up to which a composition is stated as such."""
 SAME_WEIGHT: Final = 0.02
 """A single part with a weight this close to one is the same adapter."""
-MAX_CANDIDATES: Final = 48
+MAX_CANDIDATES: Final = 32
 """Known adapters that are fitted, the closest ones: what shares no direction with the adapter cannot be in it."""
 MAX_FACTOR_CANDIDATES: Final = 16
 """Known adapters whose factors are compared one by one, the closest ones."""
-LEAST_COSINE: Final = 0.002
+LEAST_COSINE: Final = 0.004
 LEAST_WEIGHT: Final = 0.01
 """Weight, relative to the largest, below which a part of a sum that was cut is an artefact of the cut."""
 NEAREST: Final = 3
@@ -118,13 +118,10 @@ def identify(query: AdapterWeights, known: Sequence[AdapterWeights], gram: Gram 
     notes = [f"{query.name}: {what}" for what in query.unhandled]
     if len(comparable) < len(known):
         notes.append(f"{len(known) - len(comparable)} known adapters change none of its modules")
-    gram.compare(query, comparable)
-    case = _candidates(query, comparable, gram)
+    cosines = gram.cosines(query, comparable)
+    case = _candidates(query, comparable, cosines, gram)
     found = _explain(case, gram)
-    nearest = [
-        (comparable[index].name, round(float(cosine), 4))
-        for index, cosine in _closest(_cosines(query, comparable, gram), NEAREST)
-    ]
+    nearest = [(comparable[index].name, round(float(cosine), 4)) for index, cosine in _closest(cosines, NEAREST)]
     notes += [f"{one.name}: {what}" for one in case.known for what in one.unhandled if _names(found, one)]
     return replace(
         found,
@@ -145,28 +142,16 @@ def _names(found: Composition, one: AdapterWeights) -> bool:
     return any(part.name == one.name for part in found.parts)
 
 
-def _cosines(query: AdapterWeights, known: Sequence[AdapterWeights], gram: Gram) -> Wide:
-    """[known] over the query's modules alone: what a part does elsewhere does not count against it."""
-    own = gram.product(query, query)
-    found = np.zeros(len(known))
-    for index, one in enumerate(known):
-        square = gram.product(one, one, query.modules & one.modules)
-        if square > 0 and own > 0:
-            found[index] = gram.product(query, one) / math.sqrt(own * square)
-    return found
-
-
 def _closest(cosines: Wide, count: int) -> list[tuple[int, float]]:
     order = np.argsort(-np.abs(cosines))[:count]
     return [(int(index), float(cosines[index])) for index in order]
 
 
-def _candidates(query: AdapterWeights, known: Sequence[AdapterWeights], gram: Gram) -> _Case:
+def _candidates(query: AdapterWeights, known: Sequence[AdapterWeights], cosines: Wide, gram: Gram) -> _Case:
     """The closest known adapters, one of every group of near-duplicates."""
-    cosines = _cosines(query, known, gram)
     near = [index for index, cosine in _closest(cosines, MAX_CANDIDATES) if abs(cosine) >= LEAST_COSINE]
     chosen = [known[index] for index in near]
-    gram.ensure(chosen)
+    gram.ensure([*chosen, query])
     matrix = gram.matrix(chosen, query.modules)
     kept = distinct(matrix, cosines[near])
     twins: dict[str, list[str]] = {}
@@ -189,7 +174,9 @@ def _explain(case: _Case, gram: Gram) -> Composition:
     products = np.array([gram.product(case.query, one) for one in case.known])
     fit = fit_parts(gram.matrix(case.known, case.query.modules), products, gram.product(case.query, case.query))
     if fit.parts and fit.residual <= EXACT:
-        return _stated(case, gram, fit.parts, fit.weights, fit.residual, _method_of(case, fit), vary=_vary(case, gram, fit))
+        return _stated(
+            case, gram, fit.parts, fit.weights, fit.residual, _method_of(case, fit), vary=_vary(case, gram, fit)
+        )
     return _by_factors(case, gram, fit) or _contents(case, fit) or nothing
 
 

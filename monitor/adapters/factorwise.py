@@ -99,8 +99,8 @@ def _crossed_group(query: AdapterWeights, known: Sequence[AdapterWeights], at: S
         return None
     gram, toward, square = _cross_products(query, [known[index] for index in at])
     coefficients, *_ = np.linalg.lstsq(gram, toward, rcond=1e-10)
-    left = max(0.0, square - 2 * coefficients @ toward + coefficients @ gram @ coefficients)
-    residual = float(np.sqrt(left / square)) if square > 0 else float("nan")
+    left = float(square - 2 * coefficients @ toward + coefficients @ gram @ coefficients)
+    residual = float(np.sqrt(max(left, 0.0) / square)) if square > 0 else float("nan")
     matrix = coefficients.reshape(len(at), len(at))
     values = np.linalg.svd(matrix, compute_uv=False)
     if residual > 0.05 or values[1] > 0.05 * values[0]:
@@ -177,7 +177,9 @@ def _peak(query: AdapterWeights, one: AdapterWeights, side: int) -> tuple[float,
     for mine, theirs in _entries(query, one, side):
         there = mine != 0
         ratio = mine[there] / theirs[there]
-        keys, numbers = np.unique(np.round(np.log(np.abs(ratio)) / BIN).astype(np.int64) * 2 + (ratio > 0), return_counts=True)
+        keys, numbers = np.unique(
+            np.round(np.log(np.abs(ratio)) / BIN).astype(np.int64) * 2 + (ratio > 0), return_counts=True
+        )
         for key, number in zip(keys.tolist(), numbers.tolist(), strict=True):
             counts[key // 2, key % 2] = counts.get((key // 2, key % 2), 0) + number
         present += float(np.abs(theirs[there]).sum())

@@ -85,7 +85,7 @@ def _eliminate(cosines: Wide, toward: Wide, *, negative: bool) -> tuple[int, ...
     parts = tuple(part for part, weight in zip(parts, weights, strict=True) if abs(weight) > 1e-6)
     left = _left(cosines, toward, parts, negative=negative)
     while parts:
-        without = [tuple(other for other in parts if other != part) for part in parts]
+        without: list[tuple[int, ...]] = [tuple(other for other in parts if other != part) for part in parts]
         losses = [_left(cosines, toward, rest, negative=negative) for rest in without]
         least = int(np.argmin(losses))
         if losses[least] - left >= max(LEAST_SHARE, LEAST_OF_REST * left):
@@ -101,7 +101,8 @@ def _left(cosines: Wide, toward: Wide, parts: tuple[int, ...], *, negative: bool
 def _unexplained(cosines: Wide, toward: Wide, parts: tuple[int, ...], weights: Wide) -> float:
     """Energy left over, of an update of norm one."""
     at = list(parts)
-    return float(max(0.0, 1.0 - 2 * weights @ toward[at] + weights @ cosines[np.ix_(at, at)] @ weights))
+    left = float(1.0 - 2 * weights @ toward[at] + weights @ cosines[np.ix_(at, at)] @ weights)
+    return max(0.0, left)
 
 
 def _solve(cosines: Wide, toward: Wide, parts: tuple[int, ...], *, negative: bool) -> Wide:

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,35 +26,59 @@ FORMAT: Final = 1
 
 
 def inner_products(
-    queries: Sequence[AdapterWeights], known: Sequence[AdapterWeights], modules: Sequence[str]
-) -> Wide:
-    """[queries, known, modules]; 0 where one of the two leaves the module alone."""
+    queries: Sequence[AdapterWeights],
+    known: Sequence[AdapterWeights],
+    modules: Sequence[str],
+    precision: type = np.float64,
+) -> tuple[Wide, Wide]:
+    """([queries, known, modules] products, [known, modules] squares); 0 where one leaves the module alone.
+
+    The queries are of one base model; what does not fit them in shape has nothing in common with them. precision: float32 is
+    twice as fast and good to a millionth of the norms, enough to see who is close, not enough to state what is left over.
+    """
     products = np.zeros((len(queries), len(known), len(modules)))
+    squares = np.zeros((len(known), len(modules)))
     for at, module in enumerate(modules):
         rows = [index for index, one in enumerate(queries) if module in one.modules]
         columns = [index for index, one in enumerate(known) if module in one.modules]
         if not rows or not columns:
             continue
-        a, b, starts = _stack([queries[index] for index in rows], module)
+        a, b, starts = _stack([queries[index] for index in rows], module, precision)
         for block in _blocks(columns, known, module):
-            other_a, other_b, other_starts = _stack([known[index] for index in block], module)
+            other_a, other_b, other_starts = _stack([known[index] for index in block], module, precision)
+            squares[block, at] = _squares(other_a, other_b, other_starts)
             if other_a.shape[1] != a.shape[1] or other_b.shape[0] != b.shape[0]:
-                continue  # of another base model: they have nothing in common
+                continue
             both = (a @ other_a.T) * (b.T @ other_b)
             sums = np.add.reduceat(np.add.reduceat(both, starts, axis=0), other_starts, axis=1)
             products[np.ix_(rows, block, [at])] = sums[:, :, None]
-    return products
+    return products, squares
 
 
-def _stack(adapters: Sequence[AdapterWeights], module: str) -> tuple[Wide, Wide, NDArray[np.intp]]:
+def _squares(a: NDArray[Any], b: NDArray[Any], starts: NDArray[np.intp]) -> Wide:
+    """[adapters] product of each one with itself."""
+    found = np.empty(len(starts))
+    for at, (begin, end) in enumerate(zip(starts, [*starts[1:], len(a)], strict=True)):
+        rows, columns = a[begin:end], b[:, begin:end]
+        found[at] = np.vdot(rows @ rows.T, columns.T @ columns)
+    return found
+
+
+def _stack(
+    adapters: Sequence[AdapterWeights], module: str, precision: type
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.intp]]:
     """The factors side by side: a [all ranks, inputs], b [outputs, all ranks], and where each adapter begins."""
-    shape = adapters[0].shape(module)
-    factors = [one.factors(module) for one in adapters if one.shape(module) == shape]
-    if len(factors) < len(adapters):
+    outputs, inputs = adapters[0].shape(module)
+    if any(one.shape(module) != (outputs, inputs) for one in adapters):
         raise ValueError(f"the adapters are not of one base model: {module} differs in shape")
-    ranks = [a.shape[0] for a, _ in factors]
-    starts = np.concatenate([[0], np.cumsum(ranks)[:-1]]).astype(np.intp)
-    return np.concatenate([a for a, _ in factors]), np.concatenate([b for _, b in factors], axis=1), starts
+    ends = np.cumsum([one.rank(module) for one in adapters])
+    a, b = np.empty((ends[-1], inputs), precision), np.empty((outputs, ends[-1]), precision)
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.intp)
+    for one, begin, end in zip(adapters, starts, ends, strict=True):
+        own_a, own_b, scale = one.stored(module)
+        a[begin:end] = own_a
+        np.multiply(own_b, scale, out=b[:, begin:end], dtype=precision, casting="same_kind")
+    return a, b, starts
 
 
 def _blocks(columns: Sequence[int], known: Sequence[AdapterWeights], module: str) -> Iterable[list[int]]:
@@ -75,6 +99,16 @@ def _blocks(columns: Sequence[int], known: Sequence[AdapterWeights], module: str
         yield block
 
 
+def _batches(adapters: Sequence[AdapterWeights]) -> Iterable[Sequence[AdapterWeights]]:
+    """Groups whose factors of one module, the largest, fit together into the bound."""
+    if not adapters:
+        return
+    widest = max(8 * one.rank(module) * one.width(module) for one in adapters for module in one.modules)
+    size = max(1, BLOCK_BYTES // max(1, widest))
+    for begin in range(0, len(adapters), size):
+        yield adapters[begin : begin + size]
+
+
 @dataclass(slots=True)
 class _Row:
     """What is known of one adapter: its products with others, per module of its own."""
@@ -82,6 +116,8 @@ class _Row:
     modules: tuple[str, ...]
     products: dict[str, Wide]
     """Key of the other adapter -> [modules]."""
+    cosines: dict[str, float]
+    """Key of the other adapter -> how close it is."""
 
 
 class Gram:
@@ -96,19 +132,30 @@ class Gram:
         self._rows: dict[str, _Row] = {}
 
     def ensure(self, adapters: Sequence[AdapterWeights]) -> None:
-        """Compute what is missing between these adapters."""
+        """Compute what is missing between these adapters, which are of one base model."""
         for one in adapters:
             self._load(one.key)
-        for index, one in enumerate(adapters):
-            self._grow(one, adapters[: index + 1])
+        due = [one for at, one in enumerate(adapters) if not all(self._knows(one.key, j.key) for j in adapters[:at])]
+        due += [one for one in adapters if one not in due and not self._knows(one.key, one.key)]
+        for batch in _batches(due):
+            modules = sorted(frozenset().union(*(one.modules for one in batch)))
+            products, _ = inner_products(batch, adapters, modules)
+            for one, values in zip(batch, products, strict=True):
+                earlier = adapters[: adapters.index(one) + 1]
+                self._keep(one, earlier, values[: len(earlier)], modules)
 
-    def compare(self, one: AdapterWeights, others: Sequence[AdapterWeights]) -> None:
-        """Compute what is missing between one adapter and others, and each one's product with itself."""
-        for adapter in (one, *others):
-            self._load(adapter.key)
-        self._grow(one, [one, *others])
-        for other in others:
-            self._grow(other, [other])
+    def cosines(self, one: AdapterWeights, others: Sequence[AdapterWeights]) -> Wide:
+        """[others] how close each is to one adapter, over its modules alone: what they do elsewhere does not count."""
+        self._load(one.key)
+        row = self._row(one)
+        missing = [other for other in others if other.key not in row.cosines]
+        if missing:
+            products, squares = inner_products([one], [*missing, one], row.modules, np.float32)
+            scale = np.sqrt(squares[:-1].sum(axis=1) * squares[-1].sum())
+            found = np.divide(products[0, :-1].sum(axis=1), scale, out=np.zeros(len(missing)), where=scale > 0)
+            row.cosines.update(zip([other.key for other in missing], found.tolist(), strict=True))
+            self._save(one.key, row)
+        return np.array([row.cosines[other.key] for other in others])
 
     def product(self, one: AdapterWeights, other: AdapterWeights, modules: frozenset[str] | None = None) -> float:
         """Inner product of two adapters that were compared, over all modules or over these."""
@@ -143,18 +190,26 @@ class Gram:
 
     def _knows(self, one: str, other: str) -> bool:
         return any(
-            first in self._rows and second in self._rows[first].products for first, second in ((one, other), (other, one))
+            first in self._rows and second in self._rows[first].products
+            for first, second in ((one, other), (other, one))
         )
 
-    def _grow(self, one: AdapterWeights, others: Sequence[AdapterWeights]) -> None:
-        missing = [other for other in others if not self._knows(one.key, other.key)]
-        if not missing:
+    def _keep(
+        self, one: AdapterWeights, others: Sequence[AdapterWeights], values: Wide, modules: Sequence[str]
+    ) -> None:
+        """Add products to a row: values [others, modules], where modules hold all of the adapter's own."""
+        if not others:
             return
-        row = self._rows.setdefault(one.key, _Row(tuple(sorted(one.modules)), {}))
-        values = inner_products([one], missing, row.modules)[0]
-        for other, products in zip(missing, values, strict=True):
-            row.products[other.key] = products
+        row = self._row(one)
+        places = {module: index for index, module in enumerate(modules)}
+        mine = values[:, [places[module] for module in row.modules]]
+        for other, products in zip(others, mine, strict=True):
+            if not self._knows(one.key, other.key):
+                row.products[other.key] = products
         self._save(one.key, row)
+
+    def _row(self, one: AdapterWeights) -> _Row:
+        return self._rows.setdefault(one.key, _Row(tuple(sorted(one.modules)), {}, {}))
 
     def _path(self, key: str) -> Path | None:
         if self._folder is None:
@@ -171,7 +226,8 @@ class Gram:
             if str(stored["key"]) == key:
                 others = [str(other) for other in stored["others"]]
                 products = dict(zip(others, np.asarray(stored["products"], np.float64), strict=True))
-                self._rows[key] = _Row(tuple(str(module) for module in stored["modules"]), products)
+                cosines = zip((str(other) for other in stored["near"]), stored["cosines"].tolist(), strict=True)
+                self._rows[key] = _Row(tuple(str(module) for module in stored["modules"]), products, dict(cosines))
 
     def _save(self, key: str, row: _Row) -> None:
         path = self._path(key)
@@ -184,6 +240,8 @@ class Gram:
             key=np.array(key),
             modules=np.array(row.modules),
             others=np.array(list(row.products)),
-            products=np.stack(list(row.products.values())),
+            products=np.array(list(row.products.values()), np.float64).reshape(len(row.products), -1),
+            near=np.array(list(row.cosines)),
+            cosines=np.array(list(row.cosines.values())),
         )
         half.replace(path)

@@ -65,10 +65,8 @@ def _in_module(outer: tuple[Wide, Wide], inner: tuple[Wide, Wide]) -> tuple[floa
     if energy <= 0 or not own.any():
         return None
     values = np.linalg.svd(own, compute_uv=False)
-    if values[-1] < 1e-9 * values[0]:  # rank given away: its spaces are larger than what it does
-        inverse = np.linalg.pinv(own, rcond=1e-9)
-    else:
-        inverse = np.linalg.inv(own)
+    full = values[-1] >= 1e-9 * values[0]  # else its spaces are larger than what it does
+    inverse = np.linalg.inv(own) if full else np.linalg.pinv(own, rcond=1e-9)
     trace = float(np.trace(inverse @ other))
     rank = int(np.linalg.matrix_rank(inner[1]))
     return float((other**2).sum()) / energy, rank / trace if trace else float("nan")

@@ -13,6 +13,7 @@ import mmap
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,12 @@ PICKLES: Final = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth")
 MAX_CONFIG_BYTES: Final = 4 * 1024 * 1024
 MAX_HEADER_BYTES: Final = 64 * 1024 * 1024
 
-_KINDS: Final[dict[str, type[np.generic]]] = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+_KINDS: Final[dict[str, type[np.generic]]] = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": np.uint16,
+}
 _FACTOR: Final = re.compile(
     r"(?P<module>.+?)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(?:\.(?!weight$)[^.]+)?(?:\.weight)?$"
 )
@@ -70,13 +76,13 @@ class TensorFile:
         tensor = self.tensors[name]
         return memoryview(self._map)[tensor.start : tensor.end]
 
-    def matrix(self, name: str) -> Wide:
-        """The tensor in double precision: sums of squares over a whole model need more than a float32 has."""
+    def matrix(self, name: str) -> NDArray[Any]:
+        """The tensor's exact values, in the narrowest type of numpy that has them."""
         tensor = self.tensors[name]
         raw = np.frombuffer(self.bytes_of(name), _KINDS[tensor.kind]).reshape(tensor.shape)
         if tensor.kind == "BF16":
-            return (raw.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-        return raw.astype(np.float64)
+            return (raw.astype(np.uint32) << 16).view(np.float32)
+        return raw
 
 
 def _header(raw: mmap.mmap, path: Path) -> dict[str, Tensor]:
@@ -127,7 +133,7 @@ class AdapterWeights:
         """The folder's name."""
         return self.folder.name
 
-    @property
+    @cached_property
     def modules(self) -> frozenset[str]:
         """The modules that it changes."""
         return frozenset(self._modules)
@@ -151,11 +157,15 @@ class AdapterWeights:
         one, tensors = self._modules[module], self._file.tensors
         return tensors[one.b].shape[0], tensors[one.a].shape[1]
 
-    def factors(self, module: str) -> tuple[Wide, Wide]:
-        """(a [rank, inputs], b [outputs, rank]); the module's update is b @ a, its scale lies in b."""
+    def stored(self, module: str) -> tuple[NDArray[Any], NDArray[Any], float]:
+        """(a [rank, inputs], b [outputs, rank], scale): the module's update is scale * b @ a."""
         one = self._modules[module]
-        b = self._file.matrix(one.b)
-        return self._file.matrix(one.a), b if one.scale == 1 else b * one.scale
+        return self._file.matrix(one.a), self._file.matrix(one.b), one.scale
+
+    def factors(self, module: str) -> tuple[Wide, Wide]:
+        """(a, b) in double precision, the scale inside b: sums over a whole model need more than a float32 has."""
+        a, b, scale = self.stored(module)
+        return a.astype(np.float64), b.astype(np.float64) * scale
 
     def close_in_shape(self, other: AdapterWeights) -> bool:
         """True when both have the same modules with the same ranks, so that their factors can be added."""
@@ -245,7 +255,9 @@ def _scale(config: Mapping[str, Any], module: str, rank: int, folder: Path) -> f
         r = float(_by_pattern(config.get("rank_pattern"), module, config.get("r", rank)))
         alpha = float(_by_pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", r)))
     except (TypeError, ValueError, re.error) as error:
-        raise AdapterFilesError(f"{folder / CONFIG}: r, lora_alpha or their patterns are not numbers: {error}") from error
+        raise AdapterFilesError(
+            f"{folder / CONFIG}: r, lora_alpha or their patterns are not numbers: {error}"
+        ) from error
     if not (r > 0 and math.isfinite(r) and math.isfinite(alpha)):
         raise AdapterFilesError(f"{folder / CONFIG}: r {r:g} and lora_alpha {alpha:g} give no scale")
     return alpha / math.sqrt(r) if config.get("use_rslora") else alpha / r
