@@ -143,12 +143,17 @@ def _combination(one: _Component) -> dict[str, Any]:
         "quarantined": said.get("quarantined", ""),
         "parts": [
             {"adapter": part.name, "scale": float(part.said.get("scale", "1")), "digest": part.digest}
-            for part in (one.pedigree.ancestors if one.pedigree else ())
-            if part.said.get("role") == "part"
+            for part in _in_order(one.pedigree.ancestors if one.pedigree else ())
         ],
         "evaluations": _evaluations(one),
         "approval": json.loads(approval) if approval else None,
     }
+
+
+def _in_order(ancestors: Iterable[_Component]) -> list[_Component]:
+    """The parts as they were put together; documents list ancestors in an order of their own."""
+    parts = [one for one in ancestors if one.said.get("role") == "part"]
+    return sorted(parts, key=lambda one: int(one.said.get("number", "0")))
 
 
 def _evaluations(one: _Component) -> list[dict[str, Any]]:
@@ -251,7 +256,7 @@ def _combination_component(one: DeclaredCombination, registry: Registry) -> Any:
 
     known = {adapter.name: adapter.digest for adapter in registry.adapters}
     parts = [
-        _component("part", part.adapter, part.digest or known.get(part.adapter, ""), {"scale": f"{part.scale!r}"},
+        _component("part", part.adapter, part.digest or known.get(part.adapter, ""), {"scale": f"{part.scale!r}", "number": str(number)},
                    bom_ref=f"{_ref('combination', one.served_name)}:part:{number}")
         for number, part in enumerate(one.parts)
     ]  # fmt: skip

@@ -91,7 +91,7 @@ class Catalog:
             return []
         self._digests.update(new)
         of_base = [self._digests[name] for name in sorted(self._base_names) if self._digests.get(name)]
-        self._base_digest = self._registry.base_digest or next(iter(of_base), "")
+        self._base_digest = next(iter(of_base), self._registry.base_digest)
         before = self._known
         self._known = {name: one for name, one in before.items() if name not in self._listed}
         kept = {one.label for one in self._known.values()}
