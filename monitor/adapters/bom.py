@@ -256,7 +256,7 @@ def _combination_component(one: DeclaredCombination, registry: Registry) -> Any:
 
     known = {adapter.name: adapter.digest for adapter in registry.adapters}
     parts = [
-        _component("part", part.adapter, part.digest or known.get(part.adapter, ""), {"scale": f"{part.scale!r}", "number": str(number)},
+        _component("part", part.adapter, part.digest or known.get(part.adapter, ""), {"scale": repr(part.scale), "number": str(number)},
                    bom_ref=f"{_ref('combination', one.served_name)}:part:{number}")
         for number, part in enumerate(one.parts)
     ]  # fmt: skip

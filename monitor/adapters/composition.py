@@ -58,7 +58,7 @@ class Composition:
 
     adapter: str
     verdict: str
-    """same, scaled, subset (fewer modules), merge, pruned_merge (weights only), contains, or unrelated."""
+    """same, scaled, subset (fewer modules), merge, pruned_merge (weights only), contains, or unexplained."""
     confidence: str
     """high: the parts explain all but 5%; medium: the parts are certain, the rest is not explained; none: nothing found."""
     parts: tuple[PartFound, ...]
@@ -87,8 +87,9 @@ class Composition:
     def sentence(self) -> str:
         """One line: `0.7 alpha + 1.3 beta (residual 0.001)`."""
         terms = " + ".join(f"{'?' if one.weight is None else f'{one.weight:.3g}'} {one.name}" for one in self.parts)
-        if self.verdict == "unrelated":
-            return f"not made of the {self.known} known adapters"
+        if self.verdict == "unexplained":
+            closest = f"; closest {self.nearest[0][0]} (cosine {self.nearest[0][1]:.2f})" if self.nearest else ""
+            return f"not made of the {self.known} known adapters{closest}"
         if self.verdict == "contains":
             terms += " + something unknown"
         rest = "not known" if self.residual is None else f"{self.residual:.3f}"
@@ -168,7 +169,7 @@ def _candidates(query: AdapterWeights, known: Sequence[AdapterWeights], cosines:
 
 
 def _explain(case: _Case, gram: Gram) -> Composition:
-    nothing = Composition(case.query.name, "unrelated", "none", (), None, "")
+    nothing = Composition(case.query.name, "unexplained", "none", (), None, "")
     if not case.known:
         return nothing
     products = np.array([gram.product(case.query, one) for one in case.known])
