@@ -27,6 +27,7 @@ from monitor.adapters import (
     client_for,
     load_registry,
 )
+from monitor.adapters.watch import AdapterWatch
 from monitor.admin import build_admin, combinations_view
 from monitor.config import Config
 from monitor.config.model import OutputsSection
@@ -36,7 +37,7 @@ from monitor.lifecycle import Cleanups, Tasks
 from monitor.outputs import FileOutput, Output
 from monitor.pipeline import Pipeline
 from monitor.protocols.endpoints import ENDPOINTS
-from monitor.records import Ending
+from monitor.records import Condition, Ending
 from monitor.scoring import build_scorer
 from monitor.scoring.judge import Judge, judge_session
 from monitor.scoring.judge_client import JudgeClient
@@ -94,6 +95,9 @@ class Analysis:
         self._outputs = build_outputs(config.outputs, self._metrics)
         registry = load_registry(config.adapters.registry_file)
         self._catalog, self._pipeline = build_pipeline(config, registry, self._outputs, self._metrics)
+        self._adapters = AdapterWatch(config.adapters, registry, self._catalog, self._metrics.adapters)
+        self._adapters.on_changed = self._start_anew
+        self._adapters.on_identified = self._introduce_all
         self._workers = WorkerMetrics(
             self._metrics.registry, ENDPOINTS, tuple(ending.value for ending in Ending), config.proxy.workers
         )
@@ -171,7 +175,7 @@ class Analysis:
 
     def view(self) -> dict[str, Any]:
         """What the API and the page show."""
-        return combinations_view(self._catalog, self._pipeline, time.time())
+        return combinations_view(self._catalog, self._pipeline, time.time(), self._adapters)
 
     async def _start_discovery(self) -> None:
         adapters = self._config.adapters
@@ -183,6 +187,7 @@ class Analysis:
         self._pipeline.on_token_ids = self._detokenizer.offer
         await self._discovery.look()  # before anything is judged, so that the first answers find their names
         self._tasks.forever("discovery", self._discovery.run())
+        self._tasks.forever("adapter files", self._adapters.run())
         self._tasks.forever("detokenizer", self._detokenizer.run())
 
     async def _start_admin(self) -> None:
@@ -255,6 +260,26 @@ class Analysis:
                 "an adapter is named %s: vLLM applies it to requests for the base model with such content", name
             )
         self._reserved = set(reserved)
+        self._adapters.take_models(models)
+        self._assess()
+
+    def note_admin_call(self, method: str, target: str, status: int, model_name: str, at: float) -> None:
+        """An exchange on one of the server's admin endpoints ended: what it may have changed is looked at soon."""
+        if self._adapters.note_admin_call(method, target, status, model_name, at):
+            self._discovery.look_soon()
+
+    def _start_anew(self, labels: Sequence[str]) -> None:
+        """These names hold something else now: what was counted and judged was of another combination."""
+        self._pipeline.forget(labels)
+
+    def _introduce_all(self) -> None:
+        for identity in self._catalog.identities():
+            self._pipeline.introduce(identity)
+        self._assess()
+
+    def _assess(self) -> None:
+        drifting = {state.combination for state in self._pipeline.states() if state.condition is Condition.DRIFTING}
+        self._pipeline.unvalidated = self._adapters.assess(drifting)
 
     async def _keep_house(self) -> None:
         while True:
@@ -263,10 +288,11 @@ class Analysis:
             if gone:
                 log.info("combinations gone: %s", ", ".join(gone))
                 self._pipeline.forget(gone)
+            self._assess()
             self._save()
 
     def _save(self) -> None:
-        if not self._snapshot.save(self._pipeline.save()):
+        if not self._snapshot.save({**self._pipeline.save(), "adapters": self._adapters.save()}):
             log.warning("the state is too large for a snapshot")
 
     def _restore(self) -> None:
@@ -277,6 +303,10 @@ class Analysis:
         state = self._snapshot.restore()
         if state is None:
             return
+        try:
+            self._adapters.restore(state.get("adapters"))
+        except ValueError as error:
+            log.error("the snapshot's events of adapters cannot be used: %s", error)
         try:
             self._pipeline.restore(state)
         except ValueError as error:

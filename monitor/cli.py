@@ -141,6 +141,12 @@ def _demo() -> Command:
     return Command(cli.add_arguments, cli.run)
 
 
+def _registry() -> Command:
+    from monitor.adapters import cli
+
+    return Command(cli.add_arguments, cli.run)
+
+
 def _lab() -> Command:
     from monitor.lab import cli
 
@@ -162,6 +168,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[], Command]]]] = {
     "replay": ("run recorded exchanges through the same analysis, offline", _replay),
     "score": ("judge JSON lines of prompt and response", _score),
     "scorer": ("train and evaluate the scorer", _scorer),
+    "registry": ("keep the registry of adapters and combinations, and look into adapters' weights", _registry),
     "check-config": ("check a configuration file", lambda: Command(_check_arguments, _check)),
     "lab": ("build, serve and measure the lab's colluding adapters", _lab),
 }

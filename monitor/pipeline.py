@@ -89,6 +89,8 @@ class Pipeline:
         none; the answer is the reason why nobody will call that, "" when somebody will."""
         self.on_verdict: Callable[[Item, Verdict], None] = lambda _item, _verdict: None
         """Called with every answer and its verdict; must not wait."""
+        self.unvalidated: frozenset[str] = frozenset()
+        """Labels of combinations whose traffic counts as unvalidated."""
         self._reader = Reader()
         self._repeats = Repeats()
         self._introduced: dict[str, Combination] = {}
@@ -256,6 +258,8 @@ class Pipeline:
         dialogue, traffic, label = arrival.dialogue, self._metrics.traffic, identity.label
         self.tallies.setdefault(label, Tally()).requests += 1
         traffic.requests(label, ending_of(arrival).value).inc()
+        if label in self.unvalidated:
+            self._metrics.adapters.unvalidated(label).inc()
         if dialogue.prompt_tokens is not None:
             traffic.tokens(label, "prompt").inc(dialogue.prompt_tokens)
         if dialogue.completion_tokens is not None:

@@ -410,3 +410,20 @@ class Finding:
     scorer: str
     scorer_version: str
     parts: tuple[Part, ...] = field(default=())
+
+
+class AdapterEvent(StrEnum):
+    """What happened to what the server has loaded."""
+
+    LOADED = "loaded"
+    UNLOADED = "unloaded"
+    RELOADED_IN_PLACE = "reloaded_in_place"
+    """Loaded again under a name that was there, or found at another path."""
+    DIGESTED = "digested"
+    """Its contents were read for the first time."""
+    DIGEST_CHANGED = "digest_changed"
+    """Other contents under the same name: a new combination."""
+    APPEARED = "appeared_unannounced"
+    """Listed without an admin call through the monitor: loaded past it, or by a resolver plug-in."""
+    BASE_CHANGED = "base_changed"
+    """The base model's name, path, files or weights changed."""

@@ -182,7 +182,20 @@ class AdaptersSection(Section):
     """What is loaded on the server and what it is made of."""
 
     registry_file: Path | None = None
-    """YAML or JSON file that declares which served names are combinations of which adapters."""
+    """YAML file, or CycloneDX document, that declares which served names are combinations of which adapters."""
+    folders: tuple[Path, ...] = ()
+    """Folders, at the same path as in the server, below which the files of served adapters and of the base may be read for
+    their digests and for weight forensics; nothing else is read. Empty: no files are read, and everything is `undigested`."""
+    known: tuple[Path, ...] = ()
+    """Folders of adapters (or of folders of adapters) that a served adapter of undeclared composition is compared with,
+    beside the other served ones."""
+    cache_folder: Path | None = None
+    """Folder for inner products between adapters, so that a restart does not compute them again; in memory when not set."""
+    events_file: Path | None = None
+    """File to which the events of adapters are appended as JSON lines, and from which they are read at the start."""
+    validation: Literal["auto", "required", "off"] = "auto"
+    """Whether an unvalidated combination that serves users is worth an alert: `auto` when the registry holds any evaluation
+    or approval, so that nobody is alerted who never registered one."""
     poll_interval_s: Seconds = 10.0
     """Seconds between two looks at the server's /v1/models."""
     api_key_file: Path | None = None

@@ -6,7 +6,7 @@ Labels named `combination` come from the catalog alone, which caps them; `forget
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from monitor.records import (
     HIDDEN_KINDS,
     RESERVED_NAMES,
+    AdapterEvent,
     AnswerEnding,
     Combination,
     Condition,
@@ -372,6 +373,97 @@ class DiscoveryMetrics:
                 self.reserved.drop(name)
 
 
+class AdapterMetrics(_PerCombination):
+    """What is loaded, what became of it, and how far it may be trusted."""
+
+    def __init__(self, registry: CollectorRegistry, events: Iterable[str]) -> None:
+        super().__init__()
+        self._events = Counter(
+            "alignment_adapter_events", "Changes of what the server has loaded.", ["event"], registry=registry
+        )
+        self._latest = Gauge(
+            "alignment_adapter_last_event_timestamp_seconds",
+            "When the latest such change was noticed.",
+            ["event"],
+            registry=registry,
+        )
+        self._undigested = Gauge(
+            "alignment_adapters_undigested",
+            "Served names, the base included, whose files cannot be read for a digest.",
+            registry=registry,
+        )
+        self._contents = self._keep(
+            Gauge(
+                "alignment_adapter_info",
+                "Contents behind a combination: the first 12 digits of the SHA-256 of its files, or `undigested`; always 1.",
+                ["combination", "digest"],
+                registry=registry,
+            )
+        )
+        self._status = self._keep(
+            Gauge(
+                "alignment_combination_status",
+                "1 for the combination's present status, 0 for the others.",
+                ["combination", "status"],
+                registry=registry,
+            )
+        )
+        self._residual = self._keep(
+            Gauge(
+                "alignment_composition_residual",
+                "Share of an undeclared adapter's norm that the known adapters found in it leave unexplained.",
+                ["combination"],
+                registry=registry,
+            )
+        )
+        self.unvalidated = self._keep(
+            Counter(
+                "alignment_unvalidated_traffic",
+                "Sampled requests that an unvalidated or quarantined combination answered.",
+                ["combination"],
+                registry=registry,
+            )
+        )
+        self.required = Gauge(
+            "alignment_validation_required",
+            "1 when combinations are to be validated before they serve (adapters.validation).",
+            registry=registry,
+        )
+        for event in events:
+            self._events.labels(event)
+
+    def event(self, kind: str, time: float) -> None:
+        """Something happened."""
+        self._events.labels(kind).inc()
+        self._latest.labels(kind).set(time)
+
+    def restore_events(self, kind: str, count: int) -> None:
+        """Go on counting where the process before this one ended."""
+        self._events.labels(kind).inc(count)
+
+    def undigested(self, count: int) -> None:
+        """How many served names have no digest."""
+        self._undigested.set(count)
+
+    def contents(self, combination: str, digest: str) -> None:
+        """What a combination's files hold."""
+        self._contents.forget(combination)
+        self._contents(combination, digest[:12] or "undigested").set(1)
+
+    def status(self, combination: str, status: str, all_statuses: Iterable[str]) -> None:
+        """How far a combination may be trusted."""
+        for one in all_statuses:
+            self._status(combination, one).set(1 if one == status else 0)
+        self.unvalidated(combination)
+
+    def residual(self, combination: str, residual: float | None) -> None:
+        """What of an adapter is not explained; None when nothing was found in it."""
+        if residual is None:
+            self._residual.drop(combination)
+        else:
+            self._residual(combination).set(residual)
+
+
 class Metrics:
     """All of them, on one registry."""
 
@@ -382,6 +474,7 @@ class Metrics:
         self.verdicts = VerdictMetrics(registry)
         self.drift = DriftMetrics(registry)
         self.discovery = DiscoveryMetrics(registry)
+        self.adapters = AdapterMetrics(registry, [event.value for event in AdapterEvent])
         self.outputs = OutputMetrics(registry)
         self.judge = JudgeMetrics(registry)
         Gauge("alignment_build_info", "The monitor's version; always 1.", ["version"], registry=registry).labels(
@@ -390,5 +483,5 @@ class Metrics:
 
     def forget(self, combination: str) -> None:
         """Drop every series of a combination that is gone."""
-        for part in (self.traffic, self.verdicts, self.drift):
+        for part in (self.traffic, self.verdicts, self.drift, self.adapters):
             part.forget(combination)
