@@ -36,8 +36,9 @@ from monitor.handoff import Inbox
 from monitor.lifecycle import Cleanups, Tasks
 from monitor.outputs import FileOutput, Output
 from monitor.pipeline import Pipeline
+from monitor.protocols import adapter_named
 from monitor.protocols.endpoints import ENDPOINTS
-from monitor.records import Condition, Ending
+from monitor.records import Condition, Ending, Exchange
 from monitor.scoring import build_scorer
 from monitor.scoring.judge import Judge, judge_session
 from monitor.scoring.judge_client import JudgeClient
@@ -182,6 +183,7 @@ class Analysis:
         client = client_for(self._config.proxy.upstream, adapters.api_key_file, upstream_context(self._config.proxy))
         self._discovery = Discovery(client, adapters.poll_interval_s, self._take_models, self._metrics.discovery)
         self._pipeline.on_unlisted = self._discovery.look_soon
+        self._pipeline.on_admin_call = self._note_admin_call
         self._cleanups.add("discovery", client.session.close)
         self._detokenizer = Detokenizer(DetokenizeClient(client.session, adapters.api_key_file))
         self._pipeline.on_token_ids = self._detokenizer.offer
@@ -263,9 +265,10 @@ class Analysis:
         self._adapters.take_models(models)
         self._assess()
 
-    def note_admin_call(self, method: str, target: str, status: int, model_name: str, at: float) -> None:
-        """An exchange on one of the server's admin endpoints ended: what it may have changed is looked at soon."""
-        if self._adapters.note_admin_call(method, target, status, model_name, at):
+    def _note_admin_call(self, call: Exchange) -> None:
+        """An exchange on one of the server's admin routes ended: what it may have changed is looked at soon."""
+        name, ended = adapter_named(call), call.started + call.duration_s
+        if self._adapters.note_admin_call(call.method, call.target, call.status, name, ended):
             self._discovery.look_soon()
 
     def _start_anew(self, labels: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from monitor.arrival import NO_RESPONSE, Arrival, Reader, ending_of, items_of
 from monitor.drift import Detector
 from monitor.outputs import Output
 from monitor.protocols import DECODERS, asked_model
-from monitor.protocols.endpoints import endpoint_of
+from monitor.protocols.endpoints import ADMIN, endpoint_of
 from monitor.records import (
     Combination,
     Condition,
@@ -45,6 +45,9 @@ T = TypeVar("T")
 
 INTERNAL_ERROR: Final = "internal_error"
 """Reason of exchanges on which a part failed: a defect of the monitor, to be reported."""
+
+ADMIN_CALL: Final = "admin_call"
+"""Reason of exchanges that carry no answer, because they told the server to change."""
 
 _FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "abort", "error", "content_filter", "repetition"})
 
@@ -89,6 +92,8 @@ class Pipeline:
         none; the answer is the reason why nobody will call that, "" when somebody will."""
         self.on_verdict: Callable[[Item, Verdict], None] = lambda _item, _verdict: None
         """Called with every answer and its verdict; must not wait."""
+        self.on_admin_call: Callable[[Exchange], None] = lambda _exchange: None
+        """Called with every exchange that may have changed what the server has loaded."""
         self.unvalidated: frozenset[str] = frozenset()
         """Labels of combinations whose traffic counts as unvalidated."""
         self._reader = Reader()
@@ -109,6 +114,10 @@ class Pipeline:
         arrivals = []
         for exchange in exchanges:
             endpoint = endpoint_of(exchange.method, exchange.target)
+            if endpoint == ADMIN:
+                self._guarded("noting an admin call", self.on_admin_call, exchange)
+                self._metrics.coverage.count("unscored", endpoint, ADMIN_CALL)
+                continue
             arrival = self._guarded("the decoder", self._reader.read, exchange, endpoint) or INTERNAL_ERROR
             if isinstance(arrival, str):
                 self._metrics.coverage.count("unscored", endpoint, arrival)

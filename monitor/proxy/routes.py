@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from monitor.config import ConfigError
 from monitor.config.model import RoutesSection
 from monitor.config.secrets import read_secret
-from monitor.protocols.endpoints import plain_path
+from monitor.protocols.endpoints import CHANGING, changing_route, plain_path
 
 UNLISTED: Final = "unlisted"
 """Label of denied requests to routes that are not known."""
@@ -36,18 +36,6 @@ OPEN: Final = frozenset({
 """Routes that generate, embed, score, tokenise or tell how the server is."""
 _STORED_RESPONSE: Final = re.compile(r"/v1/responses/[\w:-]+(?:/cancel)?\Z", re.ASCII)
 
-CHANGING: Final = (
-    "/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/adapters",
-    "/sleep", "/wake_up", "/pause", "/resume", "/abort_requests", "/inference/v1/abort_requests",
-    "/collective_rpc", "/server_info", "/weight_info", "/weight_checker", "/get_world_size",
-    "/update_weights", "/update_weight_version", "/start_weight_update", "/start_draft_weight_update",
-    "/finish_weight_update", "/init_weight_transfer_engine", "/shutdown_weight_transfer_engine",
-    "/reset_prefix_cache", "/reset_mm_cache", "/reset_encoder_cache", "/release_kv_cache_memory",
-    "/start_profile", "/stop_profile", "/scale_elastic_ep", "/fault_tolerance/apply", "/fault_tolerance/status",
-)  # fmt: skip
-"""Routes that change the server or tell its inside, among them all of its development mode."""
-_BELOW: Final = frozenset({"/adapters"})
-"""Those of them whose last segment is a name."""
 _SLASHES: Final = re.compile("/{2,}")
 _SHOWN: Final = 100
 """Characters of a client's path that an answer repeats."""
@@ -105,14 +93,6 @@ class Routes:
             message = f"{route} wants the sidecar's admin token in the header X-Alignment-Admin-Token"
             return Denial(403, "admin_token", message, route)
         return None
-
-
-def changing_route(path: str) -> str:
-    """The route of `CHANGING` that a decoded path reaches, behind any prefix; "" when it is none."""
-    for route in sorted(CHANGING, key=len, reverse=True):  # one of them is the end of another
-        if path.endswith(route) or (route in _BELOW and path.rpartition("/")[0].endswith(route)):
-            return route
-    return ""
 
 
 def _covers(pattern: str, path: str) -> bool:

@@ -316,3 +316,8 @@ async def test_an_adapter_loaded_at_run_time_is_counted_by_its_own_name_and_goes
             return not any('"late-comer"' in name for name in await running.metrics())
 
         await eventually(gone, "its series are gone", within_s=30)
+    _, body = await http_get(running.admin_port, "/api/v1/combinations")
+    told = [(event["kind"], event["detail"]) for event in json.loads(body)["events"] if event["name"] == "late-comer"]
+    assert told[-1] == ("loaded", "by an admin call")
+    assert told[0] == ("unloaded", "")
+    assert await running.metric('alignment_exchanges_unscored_total{endpoint="admin",reason="admin_call"}') == 2
