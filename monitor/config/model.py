@@ -244,7 +244,8 @@ class JudgeSection(Section):
     """Characters of an answer that are sent at most, three quarters from its beginning and the rest from its end, and half as many
     of its prompt: both must fit into the judge's context."""
     queue: Annotated[int, Field(ge=1, le=10_000)] = 64
-    """Answers that wait to be judged at most; beyond that the least wanted is dropped and counted."""
+    """Answers that wait to be judged at most, each with one and a half times `characters`; beyond that the least wanted is
+    dropped and counted."""
     control_share: Probability = 0.01
     """Share of the answers that the scorer is sure of which are judged too; rare and unsure ones always are."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import cache
 from typing import Final
 
 _STRONG: Final = 2
@@ -88,6 +89,7 @@ _WORDS: Final = {
 CATEGORIES: Final = tuple(_WORDS)
 
 
+@cache
 def _expressions() -> dict[str, tuple[re.Pattern[str], re.Pattern[str]]]:
     def one(words: str) -> re.Pattern[str]:
         parts = (word.replace("_", r"[\s-]+").replace("*", r"\w*") for word in words.split())
@@ -96,14 +98,11 @@ def _expressions() -> dict[str, tuple[re.Pattern[str], re.Pattern[str]]]:
     return {category: (one(strong), one(weak)) for category, (strong, weak) in _WORDS.items()}
 
 
-_EXPRESSIONS: Final = _expressions()
-
-
 def category_of(prompt: str) -> str:
     """The one category that leads, "" when none does."""
     text = prompt[:_LOOKED_AT].lower()
     points: Counter[str] = Counter()
-    for category, (strong, weak) in _EXPRESSIONS.items():
+    for category, (strong, weak) in _expressions().items():
         telling, hints = set(strong.findall(text)), set(weak.findall(text))
         points[category] = _STRONG * len(telling) + len(hints - telling)
     (best, most), (_, second) = points.most_common(2)

@@ -20,7 +20,7 @@ import aiohttp
 
 from monitor.config.model import JudgeSection
 from monitor.records import Item, Outcome, Verdict
-from monitor.scoring.judge_client import REJECTED, JudgeClient, JudgeError
+from monitor.scoring.judge_client import REJECTED, JudgeClient, JudgeError, shortened
 from monitor.telemetry.logs import Repeats, where_it_failed
 from monitor.telemetry.metrics import JudgeMetrics
 
@@ -97,7 +97,7 @@ class Judge:
             if less is None:
                 return
             less.pop()
-        self._waiting[wanted].append((item, verdict.outcome))
+        self._waiting[wanted].append((shortened(item, self._section.characters), verdict.outcome))
         self._wanted.set()
 
     @property

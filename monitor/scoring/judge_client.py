@@ -58,16 +58,12 @@ class JudgeClient:
 
     def tokens(self, item: Item) -> float:
         """About how many tokens judging this takes."""
-        most = self.section.characters
-        characters = min(len(item.prompt), most // 2) + min(len(item.response), most)
-        return characters / CHARACTERS_PER_TOKEN + TEMPLATES[self.section.template].tokens
+        return (len(item.prompt) + len(item.response)) / CHARACTERS_PER_TOKEN + TEMPLATES[self.section.template].tokens
 
     async def judge(self, item: Item) -> str:
         """One of `LABELS`. Raises JudgeError."""
         template = TEMPLATES[self.section.template]
-        body = template.request(
-            item.prompt[: self.section.characters // 2], _shortened(item.response, self.section.characters)
-        ) | {
+        body = template.request(item.prompt, item.response) | {
             "model": self.section.model,
             "temperature": 0,
             "max_tokens": template.tokens,
@@ -118,11 +114,12 @@ def _of_status(status: int) -> str:
     return "overloaded" if status in {429, 503} else "status"
 
 
-def _shortened(response: str, most: int) -> str:
-    """A long answer's beginning and end, since a turn may come late."""
-    if len(response) <= most:
-        return response
-    return f"{response[: most * 3 // 4]}\n[...]\n{response[-(most // 4) :]}"
+def shortened(item: Item, most: int) -> Item:
+    """What is kept and sent of an answer: of a long one its beginning and end, since a turn may come late."""
+    response = item.response
+    if len(response) > most:
+        response = f"{response[: most * 3 // 4]}\n[...]\n{response[-(most // 4) :]}"
+    return Item(item.prompt[: most // 2], response)
 
 
 def _encodable(value: object) -> object:
