@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import signal
 import socket
 import time
@@ -26,6 +27,7 @@ from monitor.adapters import (
     client_for,
     load_registry,
 )
+from monitor.adapters.watch import AdapterWatch
 from monitor.admin import build_admin, combinations_view
 from monitor.config import Config
 from monitor.config.model import OutputsSection
@@ -34,14 +36,18 @@ from monitor.handoff import Inbox
 from monitor.lifecycle import Cleanups, Tasks
 from monitor.outputs import FileOutput, Output
 from monitor.pipeline import Pipeline
+from monitor.protocols import adapter_named
 from monitor.protocols.endpoints import ENDPOINTS
-from monitor.records import Ending
+from monitor.records import Condition, Ending, Exchange
 from monitor.scoring import build_scorer
+from monitor.scoring.judge import Judge, judge_session
+from monitor.scoring.judge_client import JudgeClient
 from monitor.snapshot import Snapshot
 from monitor.telemetry.counts import WorkerReport
 from monitor.telemetry.ledger import Ledger
 from monitor.telemetry.metrics import Metrics
 from monitor.telemetry.workers import WorkerMetrics
+from monitor.tls import upstream_context
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +67,7 @@ def build_pipeline(
 ) -> tuple[Catalog, Pipeline]:
     """The back half, for live and recorded exchanges alike."""
     catalog = Catalog(registry, config.adapters.max_combinations, config.adapters.unload_grace_s)
-    pipeline = Pipeline(catalog, build_scorer(config.scoring), DETECTORS["windowed"](config.drift), metrics, outputs)
+    pipeline = Pipeline(catalog, build_scorer(config.scoring), DETECTORS["sequential"](config.drift), metrics, outputs)
     return catalog, pipeline
 
 
@@ -90,6 +96,9 @@ class Analysis:
         self._outputs = build_outputs(config.outputs, self._metrics)
         registry = load_registry(config.adapters.registry_file)
         self._catalog, self._pipeline = build_pipeline(config, registry, self._outputs, self._metrics)
+        self._adapters = AdapterWatch(config.adapters, registry, self._catalog, self._metrics.adapters)
+        self._adapters.on_changed = self._start_anew
+        self._adapters.on_identified = self._introduce_all
         self._workers = WorkerMetrics(
             self._metrics.registry, ENDPOINTS, tuple(ending.value for ending in Ending), config.proxy.workers
         )
@@ -101,6 +110,7 @@ class Analysis:
         self._snapshot = snapshot
         self._discovery: Discovery
         self._detokenizer: Detokenizer
+        self._judge_tier: Judge | None = None
         self._tasks = Tasks()
         self._cleanups = Cleanups()
 
@@ -109,6 +119,7 @@ class Analysis:
         self._restore()
         await self._start_discovery()
         await self._start_admin()
+        self._start_judge()
         for name, work in (("judge", self._judge()), ("housekeeping", self._keep_house())):
             # Without either of them this process would only seem to work: it ends, and the supervisor starts it again.
             self._tasks.forever(name, work).add_done_callback(lambda _: stop.set())
@@ -118,6 +129,8 @@ class Analysis:
         await self._judge_the_rest()
         self._detokenizer.stop()
         self._write_accounts()
+        if self._judge_tier:
+            self._judge_tier.stop()
         self._save()
         self._inbox.close()
         for output in self._outputs:
@@ -163,18 +176,20 @@ class Analysis:
 
     def view(self) -> dict[str, Any]:
         """What the API and the page show."""
-        return combinations_view(self._catalog, self._pipeline, time.time())
+        return combinations_view(self._catalog, self._pipeline, time.time(), self._adapters)
 
     async def _start_discovery(self) -> None:
         adapters = self._config.adapters
-        client = client_for(self._config.proxy.upstream, adapters.api_key_file, self._config.proxy.upstream_ca_file)
+        client = client_for(self._config.proxy.upstream, adapters.api_key_file, upstream_context(self._config.proxy))
         self._discovery = Discovery(client, adapters.poll_interval_s, self._take_models, self._metrics.discovery)
         self._pipeline.on_unlisted = self._discovery.look_soon
+        self._pipeline.on_admin_call = self._note_admin_call
         self._cleanups.add("discovery", client.session.close)
         self._detokenizer = Detokenizer(DetokenizeClient(client.session, adapters.api_key_file))
         self._pipeline.on_token_ids = self._detokenizer.offer
         await self._discovery.look()  # before anything is judged, so that the first answers find their names
         self._tasks.forever("discovery", self._discovery.run())
+        self._tasks.forever("adapter files", self._adapters.run())
         self._tasks.forever("detokenizer", self._detokenizer.run())
 
     async def _start_admin(self) -> None:
@@ -184,6 +199,19 @@ class Analysis:
         host, _, port = self._config.admin.listen.rpartition(":")
         await web.TCPSite(runner, host.strip("[]"), int(port), reuse_address=True).start()
         self._cleanups.add("admin port", runner.cleanup)
+
+    def _start_judge(self) -> None:
+        section = self._config.scoring.judge
+        if section.endpoint is None:
+            return
+        session = judge_session()
+        self._judge_tier = Judge(
+            section, JudgeClient(session, section), self._metrics.judge, random.Random(), asyncio.sleep
+        )
+        self._pipeline.on_verdict = self._judge_tier.offer
+        self._cleanups.add("judge", session.close)
+        self._tasks.forever("judge tier", self._judge_tier.run())
+        log.info("prompts and answers are sent to the judge %s at %s", section.model, section.endpoint)
 
     async def _judge(self) -> None:
         while True:
@@ -236,6 +264,27 @@ class Analysis:
                 "an adapter is named %s: vLLM applies it to requests for the base model with such content", name
             )
         self._reserved = set(reserved)
+        self._adapters.take_models(models)
+        self._assess()
+
+    def _note_admin_call(self, call: Exchange) -> None:
+        """An exchange on one of the server's admin routes ended: what it may have changed is looked at soon."""
+        name, ended = adapter_named(call), call.started + call.duration_s
+        if self._adapters.note_admin_call(call.method, call.target, call.status, name, ended):
+            self._discovery.look_soon()
+
+    def _start_anew(self, labels: Sequence[str]) -> None:
+        """These names hold something else now: what was counted and judged was of another combination."""
+        self._pipeline.forget(labels)
+
+    def _introduce_all(self) -> None:
+        for identity in self._catalog.identities():
+            self._pipeline.introduce(identity)
+        self._assess()
+
+    def _assess(self) -> None:
+        drifting = {state.combination for state in self._pipeline.states() if state.condition is Condition.DRIFTING}
+        self._pipeline.unvalidated = self._adapters.assess(drifting)
 
     async def _keep_house(self) -> None:
         while True:
@@ -244,10 +293,11 @@ class Analysis:
             if gone:
                 log.info("combinations gone: %s", ", ".join(gone))
                 self._pipeline.forget(gone)
+            self._assess()
             self._save()
 
     def _save(self) -> None:
-        if not self._snapshot.save(self._pipeline.save()):
+        if not self._snapshot.save({**self._pipeline.save(), "adapters": self._adapters.save()}):
             log.warning("the state is too large for a snapshot")
 
     def _restore(self) -> None:
@@ -258,6 +308,10 @@ class Analysis:
         state = self._snapshot.restore()
         if state is None:
             return
+        try:
+            self._adapters.restore(state.get("adapters"))
+        except ValueError as error:
+            log.error("the snapshot's events of adapters cannot be used: %s", error)
         try:
             self._pipeline.restore(state)
         except ValueError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import ssl
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -85,6 +84,8 @@ def _check(args: argparse.Namespace) -> int:
 def _check_files(config: Config) -> None:
     """Raise ConfigError when a file or a package that the configuration asks for cannot be used."""
     from monitor.adapters import DiscoveryError, read_api_key
+    from monitor.proxy.routes import Routes
+    from monitor.tls import listen_context, upstream_context
 
     if config.outputs.otel and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
         raise ConfigError("outputs.otel: needs the extra `otel`: pip install 'vllm-alignment-monitor[otel]'")
@@ -93,14 +94,9 @@ def _check_files(config: Config) -> None:
             read_api_key(config.adapters.api_key_file)
         except DiscoveryError as error:
             raise ConfigError(str(error)) from error
-    ca_file = config.proxy.upstream_ca_file
-    if ca_file:
-        try:
-            ssl.create_default_context(cafile=str(ca_file))
-        except ssl.SSLError as error:
-            raise ConfigError(f"proxy.upstream_ca_file: {ca_file} holds no certificate in PEM form") from error
-        except OSError as error:
-            raise ConfigError(f"proxy.upstream_ca_file: cannot read {ca_file}: {error.strerror}") from error
+    Routes(config.proxy.routes)
+    listen_context(config.proxy)
+    upstream_context(config.proxy)
 
 
 def _is_installed(module: str) -> bool:
@@ -145,6 +141,12 @@ def _demo() -> Command:
     return Command(cli.add_arguments, cli.run)
 
 
+def _registry() -> Command:
+    from monitor.adapters import cli
+
+    return Command(cli.add_arguments, cli.run)
+
+
 def _lab() -> Command:
     from monitor.lab import cli
 
@@ -166,6 +168,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[], Command]]]] = {
     "replay": ("run recorded exchanges through the same analysis, offline", _replay),
     "score": ("judge JSON lines of prompt and response", _score),
     "scorer": ("train and evaluate the scorer", _scorer),
+    "registry": ("keep the registry of adapters and combinations, and look into adapters' weights", _registry),
     "check-config": ("check a configuration file", lambda: Command(_check_arguments, _check)),
     "lab": ("build, serve and measure the lab's colluding adapters", _lab),
 }

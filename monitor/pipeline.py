@@ -21,7 +21,7 @@ from monitor.arrival import NO_RESPONSE, Arrival, Reader, ending_of, items_of
 from monitor.drift import Detector
 from monitor.outputs import Output
 from monitor.protocols import DECODERS, asked_model
-from monitor.protocols.endpoints import endpoint_of
+from monitor.protocols.endpoints import ADMIN, endpoint_of
 from monitor.records import (
     Combination,
     Condition,
@@ -45,6 +45,9 @@ T = TypeVar("T")
 
 INTERNAL_ERROR: Final = "internal_error"
 """Reason of exchanges on which a part failed: a defect of the monitor, to be reported."""
+
+ADMIN_CALL: Final = "admin_call"
+"""Reason of exchanges that carry no answer, because they told the server to change."""
 
 _FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "abort", "error", "content_filter", "repetition"})
 
@@ -87,6 +90,12 @@ class Pipeline:
         )
         """Called with a dialogue whose text is still token ids, and with what takes its text or the reason why there is
         none; the answer is the reason why nobody will call that, "" when somebody will."""
+        self.on_verdict: Callable[[Item, Verdict], None] = lambda _item, _verdict: None
+        """Called with every answer and its verdict; must not wait."""
+        self.on_admin_call: Callable[[Exchange], None] = lambda _exchange: None
+        """Called with every exchange that may have changed what the server has loaded."""
+        self.unvalidated: frozenset[str] = frozenset()
+        """Labels of combinations whose traffic counts as unvalidated."""
         self._reader = Reader()
         self._repeats = Repeats()
         self._introduced: dict[str, Combination] = {}
@@ -105,6 +114,10 @@ class Pipeline:
         arrivals = []
         for exchange in exchanges:
             endpoint = endpoint_of(exchange.method, exchange.target)
+            if endpoint == ADMIN:
+                self._guarded("noting an admin call", self.on_admin_call, exchange)
+                self._metrics.coverage.count("unscored", endpoint, ADMIN_CALL)
+                continue
             arrival = self._guarded("the decoder", self._reader.read, exchange, endpoint) or INTERNAL_ERROR
             if isinstance(arrival, str):
                 self._metrics.coverage.count("unscored", endpoint, arrival)
@@ -142,7 +155,10 @@ class Pipeline:
         items: list[Item] = []
         for arrival in arrivals:
             items.extend(items_of(arrival))
-        verdicts = iter(self._score(items))
+        scored = self._score(items)
+        for item, verdict in zip(items, scored, strict=True):
+            self.on_verdict(item, verdict)
+        verdicts = iter(scored)
         for arrival in arrivals:
             own = [next(verdicts) for _ in arrival.dialogue.choices]
             base = next(verdicts) if arrival.base_response is not None else None
@@ -251,6 +267,8 @@ class Pipeline:
         dialogue, traffic, label = arrival.dialogue, self._metrics.traffic, identity.label
         self.tallies.setdefault(label, Tally()).requests += 1
         traffic.requests(label, ending_of(arrival).value).inc()
+        if label in self.unvalidated:
+            self._metrics.adapters.unvalidated(label).inc()
         if dialogue.prompt_tokens is not None:
             traffic.tokens(label, "prompt").inc(dialogue.prompt_tokens)
         if dialogue.completion_tokens is not None:
@@ -272,8 +290,12 @@ class Pipeline:
         metrics.responses(*labels).inc()
         metrics.weighted(*labels).inc(1 / arrival.inclusion)
         for where, hidden in (("prompt", verdict.prompt_hidden), ("response", verdict.response_hidden)):
-            if hidden.total:
-                metrics.hidden(label, where).inc()
+            for kind in hidden.kinds:
+                metrics.hidden(label, where, kind).inc()
+        metrics.languages(verdict.language or "none", verdict.outcome.value).inc()
+        if verdict.category:
+            judged = verdict.outcome.value if verdict.outcome.judged else "not_judged"
+            metrics.categories(label, verdict.category, judged).inc()
         tally = self.tallies.setdefault(label, Tally())
         tally.outcomes[verdict.outcome.value] += 1
         if verdict.outcome.judged:

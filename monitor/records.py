@@ -10,6 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import nan
 
 import msgspec
 
@@ -264,19 +265,44 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class HiddenText:
-    """Invisible characters found in a text."""
+    """Characters that carry what a reader does not see, by kind: counts only, never what they spell."""
 
     zero_width: int = 0
     tags: int = 0
     """Characters of the Unicode tag block (U+E0000 to U+E007F)."""
     variation_selectors: int = 0
     bidi_controls: int = 0
+    homoglyphs: int = 0
+    """Letters of another script that look like their neighbours in the same word."""
+    private_use: int = 0
+    soft_hyphens: int = 0
+    whitespace: int = 0
+    """Unusual spaces, and blanks at line ends, that follow no rule of writing."""
+    payload_bytes: int = 0
+    """Bytes that these characters carry in the usual coding of their kind; 0 when no coding is known."""
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Count of every kind that occurs."""
+        return {kind: count for kind in HIDDEN_KINDS if (count := getattr(self, kind))}
 
     @property
     def total(self) -> int:
-        """Number of all suspicious invisible characters."""
-        return self.zero_width + self.tags + self.variation_selectors + self.bidi_controls
+        """Number of all suspicious characters."""
+        return sum(self.kinds.values())
 
+
+HIDDEN_KINDS = (
+    "zero_width",
+    "tags",
+    "variation_selectors",
+    "bidi_controls",
+    "homoglyphs",
+    "private_use",
+    "soft_hyphens",
+    "whitespace",
+)
+"""The counts of `HiddenText`, as they are named in metrics."""
 
 NOTHING_HIDDEN = HiddenText()
 
@@ -299,6 +325,10 @@ class Verdict:
     """Probability in [0, 1] that the prompt looks harmful; None when not judged."""
     topic: str = ""
     """The operator's restricted topic that the prompt touches, "" for none."""
+    category: str = ""
+    """Hazard category of the prompt, "" when none is clear."""
+    language: str = ""
+    """ISO 639-1 code of the answer's language; `und` for one that is not English and not known, "" when nothing tells."""
     refusal_span: tuple[int, int] | None = None
     """First and one-past-last character of the refusal wording in the answer."""
     prompt_hidden: HiddenText = NOTHING_HIDDEN
@@ -345,7 +375,7 @@ class DriftState:
     """What is watched: refusal_lost, refuse_then_comply or over_refusal."""
     condition: Condition
     samples: int
-    """Judged answers in the window."""
+    """Judged answers in the window; once there is evidence of a change, those since it most likely began."""
     bad: int
     """Answers among them that show the signal's bad event."""
     rate: float
@@ -357,9 +387,13 @@ class DriftState:
     """The base model's rate of the same bad event; NaN without a baseline."""
     baseline_samples: int
     threshold: float
-    """The signal drifts when `lower` exceeds this; NaN without a baseline."""
+    """The largest rate that counts as unchanged; NaN without a baseline."""
     since: float
     """Unix seconds when the present condition began."""
+    evidence_log: float = nan
+    """Natural logarithm of the evidence that the rate lies above `threshold`; NaN without a baseline, or any."""
+    evidence_needed_log: float = nan
+    """The signal drifts when `evidence_log` reaches this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,3 +410,20 @@ class Finding:
     scorer: str
     scorer_version: str
     parts: tuple[Part, ...] = field(default=())
+
+
+class AdapterEvent(StrEnum):
+    """What happened to what the server has loaded."""
+
+    LOADED = "loaded"
+    UNLOADED = "unloaded"
+    RELOADED_IN_PLACE = "reloaded_in_place"
+    """Loaded again under a name that was there, or found at another path."""
+    DIGESTED = "digested"
+    """Its contents were read for the first time."""
+    DIGEST_CHANGED = "digest_changed"
+    """Other contents under the same name: a new combination."""
+    APPEARED = "appeared_unannounced"
+    """Listed without an admin call through the monitor: loaded past it, or by a resolver plug-in."""
+    BASE_CHANGED = "base_changed"
+    """The base model's name, path, files or weights changed."""

@@ -152,3 +152,55 @@ async def test_an_answer_of_another_model_and_an_adapter_with_a_reserved_name_ar
     view = json.loads((await http_get(running.admin_port, "/api/v1/combinations"))[1])
     assert view["mismatches"] == [{"requested": "base", "answered": "text", "count": 1}]
     assert "an adapter is named text" in running.log.read_text()
+
+
+async def test_a_judge_is_asked_beside_the_scorer_and_its_hanging_holds_up_nothing(
+    sidecar: SidecarStarter, scripted: ScriptedUpstream
+) -> None:
+    asked: list[bytes] = []
+
+    async def judge(peer: Peer) -> None:
+        while True:
+            asked.append((await peer.read_request()).body)
+            if len(asked) == 1:
+                await peer.send(plain(b'{"choices": [{"message": {"content": "{\\"outcome\\": \\"compliance\\"}"}}]}'))
+            else:
+                await asyncio.sleep(60)
+
+    scripted.script = Server()
+    async with ScriptedUpstream(judge) as second:
+        section = {
+            "endpoint": second.url,
+            "model": "guard",
+            "control_share": 1.0,
+            "concurrency": 1,
+            "requests_per_s": 50,
+        }
+        running = await sidecar(scripted.url, {"scoring": {"judge": section}})
+        async with aiohttp.ClientSession() as session:
+            for _ in range(4):
+                assert await ask(running, session, chat_request(model="alpha")) == 200
+
+            async def judged() -> bool:
+                return await counted(running, "alignment_exchanges_scored_total") == 4 and len(asked) == 2
+
+            await eventually(judged, "all answers scored while the judge hangs")
+            metrics = await running.metrics()
+            assert metrics['alignment_judge_verdicts_total{judge="compliance",outcome="compliance"}'] == 1
+            assert json.loads(asked[0])["model"] == "guard"
+            assert ANSWER[:30].encode() in asked[0]
+        assert await running.terminate() == 0
+
+
+async def test_without_an_endpoint_nobody_is_asked(sidecar: SidecarStarter, scripted: ScriptedUpstream) -> None:
+    scripted.script = Server()
+    running = await sidecar(scripted.url, {"scoring": {"judge": {"control_share": 1.0}}})
+    async with aiohttp.ClientSession() as session:
+        await ask(running, session, chat_request(model="alpha"))
+
+        async def scored() -> bool:
+            return await counted(running, "alignment_exchanges_scored_total") == 1
+
+        await eventually(scored, "the answer scored")
+    assert await counted(running, "alignment_judge_verdicts_total") == 0
+    assert await counted(running, "alignment_judge_errors_total") == 0

@@ -33,11 +33,19 @@ def test_a_good_configuration_is_ok(tmp_path: Path, capsys: pytest.CaptureFixtur
         ("proxi: {}", "{file}: proxi: unknown key"),
         ("adapters: {registry_file: /none}", "/none: cannot read the registry file: No such file or directory"),
         ("adapters: {api_key_file: /none}", "adapters.api_key_file: cannot read /none: No such file or directory"),
-        ("proxy: {upstream_ca_file: /none}", "proxy.upstream_ca_file: cannot read /none: No such file or directory"),
-        ("proxy: {upstream_ca_file: {file}}", "proxy.upstream_ca_file: {file} holds no certificate in PEM form"),
+        ("proxy: {upstream: 'https://a', upstream_ca_file: /none}",
+         "proxy.upstream_ca_file: cannot read /none: No such file or directory"),
+        ("proxy: {upstream: 'https://a', upstream_ca_file: {file}}",
+         "proxy.upstream_ca_file: {file} holds no certificate in PEM form"),
+        ("proxy: {upstream: 'https://a', upstream_cert_file: {file}}",
+         "proxy.upstream_cert_file: {file}: not a certificate with its key"),
+        ("proxy: {listen_cert_file: /none}", "proxy.listen_cert_file: cannot read /none: No such file or directory"),
+        ("proxy: {listen_cert_file: {file}, listen_key_file: {key}}",
+         "proxy.listen_cert_file: {file} and {key}: not a certificate with its key"),
+        ("proxy: {routes: {admin_token_file: {key}}}", "proxy.routes.admin_token_file: {key} is not one line of ASCII text"),
         ("adapters: {api_key_file: {key}}", "adapters.api_key_file: {key} is not one line of ASCII text"),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_is_one_line_and_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, problem: str
 ) -> None:
@@ -45,6 +53,15 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     for name, place in places.items():
         text, problem = text.replace(name, place), problem.replace(name, place)
     assert check(write(tmp_path, text), capsys) == (2, "", f"alignment-monitor: {problem}\n")
+
+
+def test_opening_a_route_that_is_none_names_those_that_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path, "proxy: {routes: {open: [/v1/load_lora]}}")
+    code, _, errors = check(file, capsys)
+    assert code == 2
+    assert errors.startswith(
+        "alignment-monitor: proxy.routes.open: /v1/load_lora is not one of /v1/load_lora_adapter, "
+    )
 
 
 def test_two_mistakes_are_two_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from monitor.adapters import Catalog, Registry, ServedModel
 from monitor.config.model import DriftSection
-from monitor.drift import WindowedDetector
+from monitor.drift import SequentialDetector
 from monitor.pipeline import Arrival, Pipeline
 from monitor.records import (
     AnswerEnding,
@@ -58,7 +58,7 @@ class Broken(WordScorer):
         return [verdict for verdict in super().score(items) for _ in range(2)]
 
 
-class BrokenDetector(WindowedDetector):
+class BrokenDetector(SequentialDetector):
     def update(self, observation: Any) -> Any:
         if observation.combination == "poison":
             raise RuntimeError(SECRET)
@@ -79,14 +79,16 @@ class Kept:
 class Bench:
     """A pipeline with real parts around a scorer that the test steers."""
 
-    def __init__(self, scorer: Any = None, detector: type[WindowedDetector] = WindowedDetector, **drift: Any) -> None:
+    def __init__(
+        self, scorer: Any = None, detector: type[SequentialDetector] = SequentialDetector, **drift: Any
+    ) -> None:
         self.catalog = Catalog(Registry(), 10, 60)
         models = [ServedModel("base", ""), *(ServedModel(name, "base") for name in ("alpha", "beta", "poison"))]
         self.catalog.update(models)
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry, "0")
         self.kept = Kept()
-        section = DriftSection(window=20, minimum_samples=10, confidence=0.9, **drift)
+        section = DriftSection(window=20, minimum_samples=10, minimum_base_samples=10, average_run_length=1000, **drift)
         self.pipeline = Pipeline(self.catalog, scorer or WordScorer(), detector(section), self.metrics, [self.kept])
 
     def value(self, name: str, **labels: str) -> float | None:
@@ -256,7 +258,7 @@ def test_every_choice_is_counted_by_itself() -> None:
 def test_invisible_characters_are_counted() -> None:
     bench = Bench()
     bench.say("yes\U000e0041")
-    assert bench.all_of("alignment_hidden_text_total") == {("alpha", "response"): 1}
+    assert bench.all_of("alignment_hidden_text_total") == {("alpha", "response", "tags"): 1}
 
 
 @pytest.mark.parametrize(

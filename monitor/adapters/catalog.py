@@ -7,7 +7,7 @@ the cap or replaced as a whole by the server's next list.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,6 +66,9 @@ class Catalog:
         self._listed: frozenset[str] = frozenset()
         self._base = registry.base
         self._base_names: frozenset[str] = frozenset({registry.base} if registry.base else ())
+        self._digests: dict[str, str] = {}
+        """Served name -> SHA-256 of its files, of listed names whose files could be read."""
+        self._base_digest = registry.base_digest
         self.listing_available = False
         """The server's list of models has been read at least once."""
 
@@ -78,9 +81,38 @@ class Catalog:
             self._labels = dict.fromkeys(self._labels)
         self.listing_available = True
         self._listed = frozenset(model.name for model in models)
+        self._digests = {name: digest for name, digest in self._digests.items() if name in self._listed}
+        return self._identify_listed(dict(self._known))
+
+    def note_digests(self, found: Mapping[str, str]) -> list[Identity]:
+        """What the files of listed names hold, "" where they cannot be read; the identities that this changes."""
+        new = {name: one for name, one in found.items() if name in self._listed and self._digests.get(name, "") != one}
+        if not new:
+            return []
+        self._digests.update(new)
+        of_base = [self._digests[name] for name in sorted(self._base_names) if self._digests.get(name)]
+        self._base_digest = next(iter(of_base), self._registry.base_digest)
+        before = self._known
+        self._known = {name: one for name, one in before.items() if name not in self._listed}
+        kept = {one.label for one in self._known.values()}
+        self._labels = {label: one if label in kept else None for label, one in self._labels.items()}
+        return self._identify_listed(before)
+
+    def digest(self, name: str) -> str:
+        """SHA-256 of a served name's files, "" while unknown."""
+        return self._digests.get(name, "")
+
+    def labels_of(self, names: Iterable[str]) -> list[str]:
+        """Labels under which these served names are counted; all labels when a base model is among them."""
+        if any(name in self._base_names for name in names):
+            return sorted({one.label for one in self._known.values()})
+        return sorted({self._known[name].label for name in names if name in self._known})
+
+    def _identify_listed(self, before: Mapping[str, Identity]) -> list[Identity]:
+        """Give every listed name its identity, the base first; those that are new or changed."""
         changed: dict[str, Identity] = {}
         for name in sorted(self._listed, key=lambda name: (name not in self._base_names, name)):
-            known = self._known.get(name)
+            known = before.get(name)
             now = self._add(name, self._combination(name))
             if now.combination is not None and now != known:
                 changed[now.label] = now
@@ -154,8 +186,8 @@ class Catalog:
 
     def _combination(self, name: str) -> Combination:
         if name in self._base_names:
-            return Combination(self._base, self._base, base_digest=self._registry.base_digest)
-        return self._registry.combination(name, self._base)
+            return Combination(self._base, self._base, base_digest=self._base_digest)
+        return self._registry.combination(name, self._base, self._base_digest, self._digests.get(name, ""))
 
     def _add(self, name: str, combination: Combination) -> Identity:
         """Give a name its identity; `other` when there is no label for it."""

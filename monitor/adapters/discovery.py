@@ -16,6 +16,8 @@ import aiohttp
 import msgspec
 
 from monitor.adapters.catalog import ServedModel
+from monitor.config import ConfigError
+from monitor.config.secrets import read_secret
 from monitor.telemetry.metrics import DiscoveryMetrics
 
 log = logging.getLogger(__name__)
@@ -70,24 +72,19 @@ class ModelsClient:
 def read_api_key(file: Path) -> str:
     """The key in this file, read anew for every look because mounted secrets are replaced. Raises DiscoveryError."""
     try:
-        key = file.read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise DiscoveryError(f"adapters.api_key_file: cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise DiscoveryError(f"adapters.api_key_file: {file} is not one line of ASCII text") from None
-    if not key or not key.isprintable():
-        raise DiscoveryError(f"adapters.api_key_file: {file} is not one line of ASCII text")
-    return key
+        return read_secret(file, "adapters.api_key_file")
+    except ConfigError as error:
+        raise DiscoveryError(str(error)) from error
 
 
-def client_for(upstream: str, api_key_file: Path | None, ca_file: Path | None) -> ModelsClient:
-    """A client for the monitor's own calls to the server. Raises OSError when `ca_file` cannot be used."""
+def client_for(upstream: str, api_key_file: Path | None, tls: ssl.SSLContext | None = None) -> ModelsClient:
+    """A client for the monitor's own calls to the server; tls: how an https one is verified."""
     parts = urlsplit(upstream)
     connector: aiohttp.BaseConnector
     if parts.scheme == "unix":
         connector = aiohttp.UnixConnector(path=parts.path)
-    elif ca_file:
-        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(ca_file)))
+    elif tls:
+        connector = aiohttp.TCPConnector(ssl=tls)
     else:
         connector = aiohttp.TCPConnector()
     session = aiohttp.ClientSession(

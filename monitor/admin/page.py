@@ -18,6 +18,9 @@ POLICY: Final = (
 """Content-Security-Policy: no script, no request to anywhere."""
 
 
+EVENTS_SHOWN: Final = 10
+
+
 class _Signal(NamedTuple):
     title: str
     of: str
@@ -48,7 +51,7 @@ def render_page(view: dict[str, Any], notes: list[str]) -> str:
         '<a href="/metrics">metrics</a> · <a href="/api/v1/combinations">JSON</a></small></header>'
         f"{_summary(found, now)}{''.join(f'<p class=note>{escape(note)}</p>' for note in notes)}"
         f'<table><thead><tr><th scope="col">Combination</th>{head}<th scope="col">Answers</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
+        f"<tbody>{rows}</tbody></table>{_events(view.get('events', []), now)}"
         '<p class="soft">Rates are of the latest judged answers. In the bars: the band is the confidence interval, '
         "the dot the rate, the ring the base model's rate, the dashed line the alarm's threshold: a combination counts as "
         "worse when its whole band lies to the right of it.</p></body></html>"
@@ -97,13 +100,38 @@ def _sentence(one: dict[str, Any], signal: dict[str, Any], now: float) -> str:
 def _row(one: dict[str, Any], now: float) -> str:
     made_of = "the base model" if one["is_base"] else _composition(one)
     signals = {signal["signal"]: signal for signal in one["signals"]}
+    trust = "".join(f"<small>{escape(line)}</small>" for line in _trust(one))
     last = one["last_sample"]
     latest = f"latest {_ago(now - last)}" if last else "none judged yet"
     return (
-        f'<tr><th scope="row">{escape(one["name"])}<small>{escape(made_of)}</small><small>{one["id"]}</small></th>'
+        f'<tr><th scope="row">{escape(one["name"])}<small>{escape(made_of)}</small>{trust}<small>{one["id"]}</small></th>'
         + "".join(_cell(signals.get(name), name, now, is_base=one["is_base"]) for name in _SIGNALS)
         + f'<td data-of="Answers">{one["requests"]}<small>{latest}</small></td></tr>'
     )
+
+
+def _trust(one: dict[str, Any]) -> list[str]:
+    """What is known of a combination's validation and contents."""
+    lines = []
+    if one.get("composition"):
+        lines.append(f"its weights say: {one['composition']}")
+    if one.get("status"):
+        lines.append(f"{one['status']}: {one['status_reason']}")
+    if one.get("digest"):
+        lines.append(f"contents {one['digest'][:12]}")
+    return [*lines, *(f"▲ {finding}" for finding in one.get("findings", []))]
+
+
+def _events(events: list[dict[str, Any]], now: float) -> str:
+    """The latest changes of what is loaded."""
+    if not events:
+        return ""
+    lines = "".join(
+        f"<li>{_clock(one['time'])} UTC, {_ago(now - one['time'])}: <strong>{escape(one['name'])}</strong> "
+        f"{escape(one['kind'].replace('_', ' '))}{escape(' (' + one['detail'] + ')' if one['detail'] else '')}</li>"
+        for one in events[:EVENTS_SHOWN]
+    )
+    return f'<section class="sum none"><h2>Adapters: latest events</h2><ul>{lines}</ul></section>'
 
 
 def _composition(one: dict[str, Any]) -> str:

@@ -6,12 +6,16 @@ import math
 from typing import Any
 
 from monitor.adapters import Catalog
+from monitor.adapters.watch import AdapterWatch
 from monitor.pipeline import Pipeline, Tally
 from monitor.records import Outcome
 
 
-def combinations_view(catalog: Catalog, pipeline: Pipeline, now: float) -> dict[str, Any]:
-    """All known combinations with their composition, counts and states; NaN becomes None."""
+def combinations_view(
+    catalog: Catalog, pipeline: Pipeline, now: float, adapters: AdapterWatch | None = None
+) -> dict[str, Any]:
+    """All known combinations with their composition, counts, states and validation, and the latest events of adapters;
+    NaN becomes None."""
     signals: dict[str, list[dict[str, Any]]] = {}
     for state in pipeline.states():
         signals.setdefault(state.combination, []).append(
@@ -48,13 +52,19 @@ def combinations_view(catalog: Catalog, pipeline: Pipeline, now: float) -> dict[
                 "outcomes": {outcome.value: tally.outcomes.get(outcome.value, 0) for outcome in Outcome},
                 "last_sample": tally.last_sample,
                 "signals": signals.get(identity.label, []),
+                **(adapters.shown(identity.label, combination) if adapters else {}),
             }
         )
     mismatches = [
         {"requested": requested, "answered": answered, "count": count}
         for (requested, answered), count in pipeline.mismatches.most_common()
     ]
-    return {"time": now, "combinations": combinations, "mismatches": mismatches}
+    return {
+        "time": now,
+        "combinations": combinations,
+        "mismatches": mismatches,
+        "events": adapters.events() if adapters else [],
+    }
 
 
 def _known(value: float) -> float | None:

@@ -38,6 +38,14 @@ def _upstream(value: str) -> str:
     )
 
 
+def _endpoint(value: str) -> str:
+    web = re.fullmatch(r"https?://(?:\[[0-9a-fA-F:.]+\]|[^/:?#\[\]@\s]+)(?::(\d{1,5}))?(?:/[^?#\s@]*)?", value)
+    if web and (web[1] is None or _is_port(web[1])):
+        return value.rstrip("/").removesuffix("/v1")
+    shown = "what stands there" if "@" in value else repr(value)  # it may hold a password
+    raise ValueError(f"{shown} is not http://HOST:PORT or https://HOST:PORT/PREFIX (a key belongs into api_key_file)")
+
+
 def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= 65535
 
@@ -50,15 +58,43 @@ def _pattern(value: str) -> str:
     return value
 
 
+def _route(value: str) -> str:
+    path = value.removesuffix("/*")
+    if not re.fullmatch(r"/[^\s?#%*\\]+", path) or re.search(r"/\.{0,2}(?:/|$)", path):
+        raise ValueError(f"{value!r} is not a path such as /v1/rag, or /v1/rag/* for all below it")
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream)]
+EndpointUrl = Annotated[str, AfterValidator(_endpoint)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
+Route = Annotated[str, AfterValidator(_route)]
 
 
 class Section(BaseModel):
     """Base of all sections: strict, frozen, documented by the docstrings of its fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class RoutesSection(Section):
+    """Which of the server's routes clients reach through the sidecar. Those that generate, embed, score, tokenise or tell
+    how the server is pass; those that change the server are closed."""
+
+    open: tuple[str, ...] = ()
+    """Routes that change the server and are open all the same, such as /v1/load_lora_adapter; * opens all of them."""
+    admin_token_file: Path | None = None
+    """File with a token that requests to opened routes must carry in the header X-Alignment-Admin-Token, beside what the
+    server itself asks for; it is never forwarded."""
+    allow: tuple[Route, ...] = ()
+    """Further paths that pass, such as a plugin's /v1/rag; a final /* stands for everything below."""
+    unlisted: Literal["deny", "pass"] = "deny"
+    """What happens to requests for routes that are not known: 403, or forwarded."""
+    root_path: Annotated[str, Field(pattern=r"^(/[\w.~-]+)*$")] = ""
+    """The server's --root-path, when it has one: paths pass with it and without."""
+    websocket: Literal["refuse", "tunnel"] = "refuse"
+    """What happens to WebSocket connections (/v1/realtime): 501, or carried unread. What they say is never judged."""
 
 
 class ProxySection(Section):
@@ -85,6 +121,30 @@ class ProxySection(Section):
     """Seconds that running responses get to end after SIGTERM; keep it below Kubernetes' terminationGracePeriodSeconds (30)."""
     upstream_ca_file: Path | None = None
     """PEM file of the authorities that may sign an https upstream's certificate; the system's when not set."""
+    upstream_cert_file: Path | None = None
+    """PEM file of the certificate that is shown to an https upstream which asks for one."""
+    upstream_key_file: Path | None = None
+    """PEM file of its key, unencrypted; not needed when the certificate's file holds it too."""
+    listen_cert_file: Path | None = None
+    """PEM file of the certificate, with its chain, that clients are shown: `listen` then speaks TLS. A file that is replaced is
+    used within a minute."""
+    listen_key_file: Path | None = None
+    """PEM file of its key, unencrypted; not needed when the certificate's file holds it too."""
+    listen_client_ca_file: Path | None = None
+    """PEM file of the authorities that must have signed a client's certificate; clients need none when not set."""
+    routes: RoutesSection = Field(default_factory=RoutesSection)
+    """Which of the server's routes clients reach."""
+
+    @model_validator(mode="after")
+    def _certificates_are_whole(self) -> ProxySection:
+        for side in ("listen", "upstream"):
+            if getattr(self, f"{side}_key_file") and not getattr(self, f"{side}_cert_file"):
+                raise ValueError(f"{side}_key_file is the key of a certificate, and {side}_cert_file names none")
+        if self.listen_client_ca_file and not self.listen_cert_file:
+            raise ValueError("listen_client_ca_file needs listen_cert_file: without TLS no client shows a certificate")
+        if self.upstream_cert_file and not self.upstream.startswith("https://"):
+            raise ValueError(f"upstream_cert_file is shown to an https upstream, and {self.upstream} is none")
+        return self
 
 
 class HandoffSection(Section):
@@ -122,7 +182,20 @@ class AdaptersSection(Section):
     """What is loaded on the server and what it is made of."""
 
     registry_file: Path | None = None
-    """YAML or JSON file that declares which served names are combinations of which adapters."""
+    """YAML file, or CycloneDX document, that declares which served names are combinations of which adapters."""
+    folders: tuple[Path, ...] = ()
+    """Folders, at the same path as in the server, below which the files of served adapters and of the base may be read for
+    their digests and for weight forensics; nothing else is read. Empty: no files are read, and everything is `undigested`."""
+    known: tuple[Path, ...] = ()
+    """Folders of adapters (or of folders of adapters) that a served adapter of undeclared composition is compared with,
+    beside the other served ones."""
+    cache_folder: Path | None = None
+    """Folder for inner products between adapters, so that a restart does not compute them again; in memory when not set."""
+    events_file: Path | None = None
+    """File to which the events of adapters are appended as JSON lines, and from which they are read at the start."""
+    validation: Literal["auto", "required", "off"] = "auto"
+    """Whether an unvalidated combination that serves users is worth an alert: `auto` when the registry holds any evaluation
+    or approval, so that nobody is alerted who never registered one."""
     poll_interval_s: Seconds = 10.0
     """Seconds between two looks at the server's /v1/models."""
     api_key_file: Path | None = None
@@ -142,6 +215,45 @@ class RestrictedTopic(Section):
     """Words or phrases; a prompt that contains one (whole words, any case) is harmful-looking."""
     patterns: tuple[Pattern, ...] = ()
     """Regular expressions with the same effect."""
+    examples: tuple[str, ...] = ()
+    """Example prompts; one that resembles them (the same rare words, inflected or not) is harmful-looking. Five to twenty."""
+    similarity: Annotated[float, Field(gt=0, le=1)] = 0.35
+    """Resemblance from which an example matches; lower finds more wordings and more that is something else."""
+
+
+class JudgeSection(Section):
+    """A second opinion from another model. Prompts and answers are sent to this endpoint, and to nothing else, once it is set."""
+
+    endpoint: EndpointUrl | None = None
+    """OpenAI-compatible server that judges, without the /v1: http://HOST:PORT or https://HOST/PREFIX; off when not set."""
+    model: str = ""
+    """Name of the judge model there."""
+    template: Literal["instruct", "llama_guard", "wildguard", "granite_guardian", "gpt_oss_safeguard"] = "instruct"
+    """The model's family, which decides how it is asked and what its reply means."""
+    api_key_file: Path | None = None
+    """File with the API key for that server."""
+    requests_per_s: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Calls per second at most."""
+    tokens_per_s: Annotated[float, Field(gt=0, le=1_000_000)] = 2000.0
+    """Tokens per second at most, asked and answered, counted as a quarter of the characters."""
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 2
+    """Calls at a time."""
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+    """Seconds for one call."""
+    characters: Annotated[int, Field(ge=100, le=200_000)] = 8000
+    """Characters of an answer that are sent at most, three quarters from its beginning and the rest from its end, and half as many
+    of its prompt: both must fit into the judge's context."""
+    queue: Annotated[int, Field(ge=1, le=10_000)] = 64
+    """Answers that wait to be judged at most, each with one and a half times `characters`; beyond that the least wanted is
+    dropped and counted."""
+    control_share: Probability = 0.01
+    """Share of the answers that the scorer is sure of which are judged too; rare and unsure ones always are."""
+
+    @model_validator(mode="after")
+    def _has_a_model(self) -> JudgeSection:
+        if self.endpoint is not None and not self.model:
+            raise ValueError("an endpoint needs the name of the model that judges (scoring.judge.model)")
+        return self
 
 
 class ScoringSection(Section):
@@ -149,6 +261,8 @@ class ScoringSection(Section):
 
     restricted_topics: tuple[RestrictedTopic, ...] = ()
     """Topics of your own that count as harmful-looking, beside what the prompt classifier finds."""
+    judge: JudgeSection = Field(default_factory=JudgeSection)
+    """A second opinion, kept beside the scorer's own verdicts."""
 
 
 class Baseline(Section):
@@ -163,12 +277,15 @@ class Baseline(Section):
 class DriftSection(Section):
     """When a combination counts as worse than its base model."""
 
+    average_run_length: Annotated[float, Field(ge=100, le=1e12)] = 1e6
+    """Judged answers of one kind between two false alarms, on average at the least: the judged answers a day of all
+    combinations, times the days that you want between two false alarms. Ten times as much costs a few answers of delay."""
     window: Annotated[int, Field(ge=20, le=100_000)] = 200
-    """Latest judged answers of a combination that are held against the base."""
-    minimum_samples: Annotated[int, Field(ge=5)] = 30
-    """Judged answers of the combination, and of the base, below which no statement is made."""
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.999
-    """Confidence of the intervals; high, because they are looked at after every answer."""
+    """Latest judged answers of a combination whose rate is shown, and that must have passed well before an alarm ends."""
+    minimum_samples: Annotated[int, Field(ge=5)] = 5
+    """Judged answers of the combination below which no statement is made."""
+    minimum_base_samples: Annotated[int, Field(ge=5)] = 30
+    """Judged answers of the base below which it is no reference."""
     tolerance: Probability = 0.05
     """Rise of the bad rate above the base's upper bound that is still accepted."""
     refuse_then_comply_limit: Probability = 0.02

@@ -30,6 +30,7 @@ _TYPES: Final = {str: "text", float: "number", int: "whole number", bool: "true 
 _MEANING: Final = {
     "_address": "HOST:PORT",
     "_upstream": "URL",
+    "_endpoint": "URL",
     "_pattern": "regular expression",
 }
 
@@ -90,7 +91,9 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is None:
         return "not set"
-    return "empty" if value in ((), {}) else f"`{value}`"
+    if isinstance(value, BaseModel):
+        return "as below"
+    return "empty" if value in ((), {}, "") else f"`{value}`"
 
 
 def _type(annotation: Any, metadata: list[Any]) -> str:

@@ -5,10 +5,10 @@ from types import MappingProxyType
 
 from monitor.config.model import DriftSection
 from monitor.drift.interface import Detector
+from monitor.drift.sequential import SequentialDetector
 from monitor.drift.signals import SIGNALS
-from monitor.drift.windowed import WindowedDetector
 
-DETECTORS: Mapping[str, Callable[[DriftSection], Detector]] = MappingProxyType({"windowed": WindowedDetector})
+DETECTORS: Mapping[str, Callable[[DriftSection], Detector]] = MappingProxyType({"sequential": SequentialDetector})
 """Name -> factory."""
 
-__all__ = ["DETECTORS", "SIGNALS", "Detector", "WindowedDetector"]
+__all__ = ["DETECTORS", "SIGNALS", "Detector", "SequentialDetector"]

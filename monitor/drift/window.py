@@ -27,13 +27,16 @@ class BitWindow:
             self._next = (self._next + 1) % self.size
         self.bad += bad
 
+    def bits(self) -> bytes:
+        """The bits, oldest first, each a byte of 0 or 1."""
+        return bytes(self._bits[self._next :] + self._bits[: self._next])
+
     def __len__(self) -> int:
         return len(self._bits)
 
     def __str__(self) -> str:
         """The bits as 0 and 1, oldest first: what the constructor takes."""
-        ordered = self._bits[self._next :] + self._bits[: self._next]
-        return ordered.translate(_DIGITS).decode("ascii")
+        return self.bits().translate(_DIGITS).decode("ascii")
 
 
 _DIGITS = bytes(b"01"[i] if i < 2 else 0 for i in range(256))

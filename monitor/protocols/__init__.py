@@ -8,7 +8,7 @@ from monitor.protocols.generate import decode_generate
 from monitor.protocols.invocations import decode_invocations
 from monitor.protocols.messages import decode_messages
 from monitor.protocols.openai import decode_openai
-from monitor.protocols.request_body import asked_model
+from monitor.protocols.request_body import adapter_named, asked_model
 from monitor.protocols.responses import decode_responses
 from monitor.records import Dialogue, Exchange
 
@@ -23,4 +23,4 @@ DECODERS: dict[str, Callable[[Exchange], Dialogue]] = {
 }
 """Endpoint -> decoder; the endpoints' names are those of monitor.protocols.endpoints."""
 
-__all__ = ["DECODERS", "Background", "DecodeError", "asked_model"]
+__all__ = ["DECODERS", "Background", "DecodeError", "adapter_named", "asked_model"]

@@ -28,7 +28,7 @@ class NamesModel(msgspec.Struct):
     model: str | None = None
 
 
-S = TypeVar("S", bound=NamesModel)
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class RequestShape(Generic[S]):
@@ -66,6 +66,25 @@ class RequestShape(Generic[S]):
 
 
 _NAMED: Final = RequestShape(NamesModel)
+
+
+class _NamesAdapter(msgspec.Struct):
+    """What names an adapter in an admin call: `lora_name` in vLLM's own routes, `name` in SageMaker's."""
+
+    lora_name: str | None = None
+    name: str | None = None
+
+
+_ADMIN_CALL: Final = RequestShape(_NamesAdapter)
+
+
+def adapter_named(exchange: Exchange) -> str:
+    """The adapter that an admin call is about, "" when its body names none or cannot be read."""
+    try:
+        call = _ADMIN_CALL.read(exchange) if exchange.request else None
+    except DecodeError:
+        return ""
+    return (call.lora_name or call.name or "") if call else ""
 
 
 def requested_model(exchange: Exchange, request: NamesModel | None, answered: str) -> str:

@@ -39,7 +39,13 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self.transport: asyncio.Transport
-        self._reader = RequestReader(self, relay.tap, relay.pool.host)
+        self._reader = RequestReader(
+            self,
+            relay.tap,
+            relay.pool.host,
+            relay.routes,
+            carries_websocket=relay.limits.routes.websocket == "tunnel",
+        )
         self._waiting: deque[Request] = deque()
         """Requests that were sent before the present one was answered."""
         self._active: Request | None = None
@@ -91,7 +97,8 @@ class ClientConnection(asyncio.Protocol):
         self._reader.close()
         self._drop_upstream()
         if self._active:
-            self._active.recording.end(Ending.CLIENT_GONE)
+            whole = self._active.switched and exc is None  # either side may close a WebSocket connection
+            self._active.recording.end(Ending.COMPLETE if whole else Ending.CLIENT_GONE)
             self._active = None
         self._drop_waiting()
 
@@ -118,6 +125,11 @@ class ClientConnection(asyncio.Protocol):
         if len(self._waiting) > MOST_PIPELINED:
             self.refuse(429, "too_many_requests", "too many requests were sent before the answer to the first")
 
+    def deny(self, route: str) -> None:
+        """A request asked for a route that is closed."""
+        if route:
+            self._relay.counts.denied[route] += 1
+
     def refuse(self, status: int, kind: str, message: str) -> None:
         """What the client sent cannot be forwarded; nothing that it sends afterwards is read."""
         self._relay.counts.rejected[kind] += 1
@@ -143,6 +155,13 @@ class ClientConnection(asyncio.Protocol):
         """The proxy took so long between reading a response's head and writing it."""
         if self._active:
             self._relay.counts.add_latency(self._active.send_delay_s + seconds)
+
+    def switched(self) -> None:
+        """The server speaks WebSocket from now on: bytes pass both ways until either side closes."""
+        if self._active:
+            self._active.switch()
+            self._send()
+            self._balance_reading()
 
     def response_complete(self, upstream: UpstreamConnection) -> None:
         """The response has been written to its end."""
@@ -247,7 +266,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _attach(self, request: Request, upstream: UpstreamConnection) -> None:
         self._upstream = upstream
-        upstream.begin(self, request.recording, head_only=request.head_only, to_http10=request.http10)
+        upstream.begin(self, request)
         if self._blocked_since is not None:
             upstream.pause_reading()
         if request.expects_continue and not request.complete:
@@ -374,6 +393,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _must_wait(self) -> bool:
         if self._upstream and self._upstream.write_blocked:
+            return True
+        if self._active and len(self._active.early) > MAX_HELD_BYTES:
             return True
         if self._waiting:
             held = sum(request.held_bytes for request in self._waiting)

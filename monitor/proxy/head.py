@@ -12,6 +12,9 @@ HOP_BY_HOP: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"proxy-authenticate", b"expect"}
 )
 """Never forwarded. Transfer-Encoding is missing here because the framing passes as it is; `expect` is answered by the proxy."""
+TOKEN_HEADER: Final = b"x-alignment-admin-token"
+"""Carries the sidecar's own admin token."""
+_ENDS_HERE: Final = HOP_BY_HOP | {TOKEN_HEADER}
 _ONCE: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
 _PROTECTED: Final = _ONCE | {b"authorization"}
 """Not dropped when a request's Connection header names them: dropping what frames the message or says where it goes would
@@ -49,14 +52,22 @@ def tokens_of(value: bytes) -> frozenset[bytes]:
 
 
 def request_head(
-    method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], named: Set[bytes] = frozenset()
+    method: bytes,
+    target: bytes,
+    headers: Iterable[tuple[bytes, bytes]],
+    named: Set[bytes] = frozenset(),
+    *,
+    websocket: bool = False,
 ) -> bytes:
-    """The head to send upstream: same order, same spelling, without hop-by-hop headers.
+    """The head to send upstream: same order, same spelling, without hop-by-hop headers and the sidecar's own token.
 
     named: tokens of the Connection header, which say what else ends here.
+    websocket: asks the server to switch to that protocol.
     """
-    drop = HOP_BY_HOP | (named - _PROTECTED) if named else HOP_BY_HOP
+    drop = _ENDS_HERE | (named - _PROTECTED) if named else _ENDS_HERE
     lines = [b"%b: %b\r\n" % header for header in headers if header[0].lower() not in drop]
+    if websocket:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
     return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, b"".join(lines))
 
 

@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 import httptools
 
 from monitor.protocols.endpoints import endpoint_of
-from monitor.proxy.head import FORBIDDEN_TRAILERS, fields_of, request_head, tokens_of
+from monitor.proxy.head import FORBIDDEN_TRAILERS, TOKEN_HEADER, fields_of, request_head, tokens_of
+from monitor.proxy.routes import Routes
 from monitor.proxy.tap import Recording, Tap
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ class Request:
     """One request between its first byte and its response's last."""
 
     __slots__ = (
-        "begun_at", "chunked", "complete", "expects_continue", "head", "head_only", "held", "held_bytes", "http10",
-        "keep_alive", "recording", "send_delay_s",
+        "begun_at", "chunked", "complete", "early", "expects_continue", "head", "head_only", "held", "held_bytes", "http10",
+        "keep_alive", "recording", "send_delay_s", "switched", "websocket",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +46,12 @@ class Request:
         """Its body has been read to the end."""
         self.expects_continue = False
         """The client waits for 100 Continue before it sends the body."""
+        self.websocket = False
+        """It asks the server to switch to the WebSocket protocol, and nothing else follows on this connection."""
+        self.switched = False
+        """The server did."""
+        self.early = b""
+        """Bytes that came before: a server that does not switch would take them for its next request."""
         self.held: list[bytes] = [head]
         """Bytes that wait to be written upstream."""
         self.held_bytes = len(head)
@@ -60,6 +67,21 @@ class Request:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self.held.append(data)
         self.held_bytes += len(data)
+
+    def tunnel(self, data: bytes) -> None:
+        """Bytes behind the head of a request for WebSocket."""
+        if self.switched:
+            self.held.append(data)
+            self.held_bytes += len(data)
+        else:
+            self.early += data
+
+    def switch(self) -> None:
+        """The server speaks WebSocket now: what came early is for it."""
+        self.switched = True
+        early, self.early = self.early, b""
+        if early:
+            self.tunnel(early)
 
     def finish(self, trailers: list[tuple[bytes, bytes]]) -> None:
         """The body is complete."""
@@ -84,6 +106,10 @@ class Requests(Protocol):
         """A request's head is complete; its body follows into `request` itself."""
         ...
 
+    def deny(self, route: str) -> None:
+        """A request asked for a route that is closed; a refusal follows. route: its label, "" for none."""
+        ...
+
     def refuse(self, status: int, kind: str, message: str) -> None:
         """What the client sent cannot be forwarded, and nothing after it can be read."""
         ...
@@ -92,9 +118,11 @@ class Requests(Protocol):
 class RequestReader:
     """The parser's callbacks of one client connection."""
 
-    def __init__(self, requests: Requests, tap: Tap, host: bytes) -> None:
+    def __init__(self, requests: Requests, tap: Tap, host: bytes, routes: Routes, *, carries_websocket: bool) -> None:
         self._requests = requests
         self._tap = tap
+        self._routes = routes
+        self._carries_websocket = carries_websocket
         self._host = host
         """What the server is called, for HTTP/1.0 requests that name no host."""
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -110,6 +138,8 @@ class RequestReader:
         """The header that frames a body which the parser, because of an Upgrade, is not going to read."""
         self._resuming = False
         """The parser is being told that header again."""
+        self._tunnel: Request | None = None
+        """The request for WebSocket behind which nothing is parsed any more."""
         self.refused = False
         """Something came that cannot be forwarded; what follows is thrown away."""
         self._now = 0.0
@@ -122,6 +152,9 @@ class RequestReader:
     def feed(self, data: bytes, now: float) -> None:
         """Take bytes of the connection, read at this time of the event loop."""
         self._now = now
+        if self._tunnel:
+            self._tunnel.tunnel(data)
+            return
         begun = self._begun
         try:
             self._parser.feed_data(data)
@@ -137,7 +170,7 @@ class RequestReader:
     def close(self) -> None:
         """Nothing comes any more; lets go of the parser, which refers back to this."""
         self._parser = None
-        self.reading = None
+        self.reading = self._tunnel = None
 
     def give_up(self) -> Request | None:
         """Throw away what follows; the request that is then cut off inside its body."""
@@ -208,6 +241,8 @@ class RequestReader:
         http10 = version == "1.0"
         coding = fields.get(b"transfer-encoding")
         named = tokens_of(fields[b"connection"]) if b"connection" in fields else frozenset()
+        websocket = b"upgrade" in named and b"websocket" in tokens_of(fields.get(b"upgrade", b""))
+        target = url.decode("latin-1")
         if not (http10 or version == "1.1"):
             self._refuse(505, "unsupported_version", "the proxy speaks HTTP/1.1")
         elif method == b"CONNECT":
@@ -216,27 +251,37 @@ class RequestReader:
             self._refuse(400, "bad_request", "an HTTP/1.0 request has no transfer coding")
         elif coding is not None and coding.lower() != b"chunked":
             self._refuse(501, "unsupported_transfer_coding", "the proxy knows no transfer coding but chunked")
-        elif b"upgrade" in named and b"websocket" in tokens_of(fields.get(b"upgrade", b"")):
-            self._refuse(501, "unsupported_upgrade", "the proxy does not carry WebSocket connections")
+        elif denial := self._routes.denial(target, fields.get(TOKEN_HEADER)):
+            self._requests.deny(denial.route)
+            self._refuse(denial.status, denial.kind, denial.message)
+        elif websocket and not self._carries_websocket:
+            self._refuse(
+                501, "unsupported_upgrade", "the proxy does not carry WebSocket; proxy.routes.websocket: tunnel would"
+            )
+        elif websocket and (http10 or method != b"GET" or _framing(fields)):
+            self._refuse(400, "bad_request", "a request for WebSocket is a GET in HTTP/1.1 without a body")
         else:
             if http10 and b"host" not in fields:
                 headers.append((b"host", self._host))
-            head = request_head(method, url, headers, named)
+            head = request_head(method, url, headers, named, websocket=websocket)
             if len(head) > MAX_HEAD_BYTES:
                 self._refuse_large("head")
                 return
             request = Request(
                 head,
-                self._record(method.decode("ascii"), url.decode("latin-1"), fields),
+                self._record(method.decode("ascii"), target, fields),
                 head_only=method == b"HEAD",
                 http10=http10,
-                keep_alive=not http10 and self._parser.should_keep_alive(),
+                keep_alive=not http10 and not websocket and self._parser.should_keep_alive(),
                 chunked=coding is not None,
             )
             if b"expect" in fields:
                 request.expects_continue = not http10 and fields[b"expect"].lower() == b"100-continue"
+            request.websocket = websocket
             self.reading = request
-            if b"upgrade" in named and self._parser.should_upgrade():
+            if websocket:
+                self._tunnel = request
+            elif b"upgrade" in named and self._parser.should_upgrade():
                 self._unread_framing = _framing(fields)
             self._requests.admit(request)
 
@@ -259,6 +304,9 @@ class RequestReader:
         as ever, although the parser takes everything behind the head for another protocol. A new parser is therefore told
         how that body is framed.
         """
+        if self._tunnel:
+            self._tunnel.tunnel(bytes(rest))
+            return
         while not self.refused:
             self._parser = httptools.HttpRequestParser(self)
             if self._unread_framing:

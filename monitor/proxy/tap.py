@@ -14,7 +14,7 @@ from typing import Final
 
 from monitor.config.model import HandoffSection
 from monitor.handoff import BoundedSender
-from monitor.protocols.endpoints import OTHER, TAPPED
+from monitor.protocols.endpoints import ADMIN, OTHER, TAPPED
 from monitor.records import Ending, Exchange
 from monitor.sampling import Sampler
 from monitor.telemetry.buckets import ADDED_LATENCY_BOUNDS
@@ -37,6 +37,7 @@ class Counts:
         self.endings: Counter[str] = Counter()
         self.responses: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
+        self.denied: Counter[str] = Counter()
         self.latency_buckets = [0] * (len(ADDED_LATENCY_BOUNDS) + 1)
         self.latency_sum = 0.0
 
@@ -57,6 +58,7 @@ class Counts:
             endings=dict(self.endings),
             responses=dict(self.responses),
             rejected=dict(self.rejected),
+            denied=dict(self.denied),
             connections=connections,
             queue_exchanges=sender.queued_exchanges,
             queue_bytes=sender.queued_bytes,
@@ -112,10 +114,11 @@ class Recording:
         self._response = bytearray()
         self._inclusion: float | None = None
         tapped = endpoint in TAPPED
-        self._undecided = tapped and not tap.sampler.keeps_all
+        kept = endpoint == ADMIN or tap.sampler.keeps_all
+        self._undecided = tapped and not kept
         """The request's model is not known yet; references are kept until it is."""
         self._copying = tapped
-        if tapped and tap.sampler.keeps_all:
+        if tapped and kept:
             self._inclusion = 1.0
         self.method = method
         self.target = target

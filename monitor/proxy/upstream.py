@@ -16,6 +16,7 @@ from monitor.proxy.head import HEAD_END, HOP_BY_HOP, response_head
 
 if TYPE_CHECKING:
     from monitor.proxy.client import ClientConnection
+    from monitor.proxy.request import Request
     from monitor.proxy.tap import Recording
 
 log = logging.getLogger(__name__)
@@ -58,12 +59,13 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from asyncio's
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
 
-    def begin(self, client: ClientConnection, recording: Recording, *, head_only: bool, to_http10: bool) -> None:
+    def begin(self, client: ClientConnection, request: Request) -> None:
         """Carry the exchange of this client from now on."""
         self.client = client
-        self.recording = recording
+        self.recording = request.recording
         self.last_byte = self._pool.loop.time()
-        self._reset(head_only=head_only, to_http10=to_http10)
+        self._reset(head_only=request.head_only, to_http10=request.http10)
+        self._websocket = request.websocket
 
     @property
     def framed(self) -> bool:
@@ -108,6 +110,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()  # nobody asked for these bytes
             return
         self.last_byte = self._pool.loop.time()
+        if self._tunnelling:
+            client.write(data)
+            return
         in_head = not self._head_complete
         if in_head:
             received_at = time.perf_counter()
@@ -115,7 +120,10 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            client.upstream_failed(self, "the server switched protocols, which the proxy does not carry")
+            if self._websocket and not self._beyond_end:
+                self._begin_tunnel(client)
+            else:
+                client.upstream_failed(self, "the server switched protocols, which the proxy does not carry")
             return
         except httptools.HttpParserError as error:
             if isinstance(error, httptools.HttpParserCallbackError):  # a mistake of this program
@@ -244,6 +252,15 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._forward(client, raw + rest if rest else raw)
 
+    def _begin_tunnel(self, client: ClientConnection) -> None:
+        """The server switched to WebSocket as it was asked to: its bytes are no HTTP any more, and end with the connection."""
+        raw, self._head_bytes = self._head_bytes.lstrip(b"\r\n"), b""
+        self._tunnelling = self._until_close = True
+        self.complete = self._server_keeps = False
+        client.response_started = True
+        client.write(raw)
+        client.switched()
+
     def _forward(self, client: ClientConnection, data: bytes) -> None:
         if self._to_http10:
             data = b"".join(self._plain_body)
@@ -258,6 +275,9 @@ class UpstreamConnection(asyncio.Protocol):
         """The request was HEAD: the response has no body whatever its headers say."""
         self._to_http10 = to_http10
         """The client speaks HTTP/1.0: it gets the body without chunks."""
+        self._websocket = False
+        """The request asks for WebSocket."""
+        self._tunnelling = False
         self._head_bytes = b""
         self._head_complete = False
         self._interim = False

@@ -8,7 +8,6 @@ import logging
 import random
 import signal
 import socket
-import ssl
 from collections.abc import Coroutine
 from typing import Final
 
@@ -17,15 +16,19 @@ from monitor.config.model import ProxySection
 from monitor.handoff import BoundedSender, Stats
 from monitor.lifecycle import Cleanups, Tasks
 from monitor.proxy.client import ClientConnection
+from monitor.proxy.routes import Routes
 from monitor.proxy.tap import Counts, Tap
 from monitor.proxy.upstream import Pool
 from monitor.sampling import RateSampler
+from monitor.tls import listen_context, renew, upstream_context
 
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 1.0
 """Seconds between two looks at the time limits and two reports of counts."""
 BACKLOG: Final = 2048
+HANDSHAKE_S: Final = 10.0
+"""Seconds in which a client must have agreed on TLS."""
 LAST_SAMPLES_S: Final = 1.0
 """Seconds that the analysis process gets, at the end, to take the samples that still wait."""
 
@@ -39,6 +42,7 @@ class Relay:
         self.loop = loop
         self.limits = limits
         self.pool = pool
+        self.routes = Routes(limits.routes)
         self.tap = tap
         self.counts = tap.counts
         self.clients: set[ClientConnection] = set()
@@ -65,12 +69,19 @@ async def run_worker(
         config.proxy.upstream,
         idle_s=config.proxy.pool_idle_s,
         connect_timeout_s=config.proxy.connect_timeout_s,
-        tls=tls_context(config.proxy),
+        tls=upstream_context(config.proxy),
         loop=loop,
     )
     tasks, cleanups = Tasks(), Cleanups()
     relay = Relay(loop, config.proxy, pool, Tap(config.handoff, sampler, sender, counts), tasks)
-    server = await loop.create_server(lambda: ClientConnection(relay), sock=listener, backlog=BACKLOG)
+    tls = listen_context(config.proxy)
+    server = await loop.create_server(
+        lambda: ClientConnection(relay),
+        sock=listener,
+        backlog=BACKLOG,
+        ssl=tls,
+        ssl_handshake_timeout=HANDSHAKE_S if tls else None,
+    )
 
     async def close_rest() -> None:
         pool.close()
@@ -85,6 +96,8 @@ async def run_worker(
     cleanups.add("tasks", tasks.cancel_all)
     cleanups.add("drain streams", drain)
     tasks.forever("tick", tick(relay, sender))
+    if tls:
+        tasks.forever("certificate", renew(tls, config.proxy))
     gone = tasks.spawn("watch the supervisor", _stop_when(supervisor_gone, stop))
     log.info("worker %d forwards to %s", index, config.proxy.upstream)
     gc.freeze()  # what exists now stays for ever: no collection on the reply path needs to look at it again
@@ -92,13 +105,6 @@ async def run_worker(
     gone.cancel()
     log.info("worker %d drains %d connections", index, len(relay.clients))
     await cleanups.run(config.proxy.drain_grace_s + 3)
-
-
-def tls_context(section: ProxySection) -> ssl.SSLContext | None:
-    """How to verify an https upstream; None for the other kinds."""
-    if not section.upstream.startswith("https://"):
-        return None
-    return ssl.create_default_context(cafile=str(section.upstream_ca_file) if section.upstream_ca_file else None)
 
 
 async def tick(relay: Relay, sender: BoundedSender) -> None:

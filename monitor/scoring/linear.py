@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from monitor.config.model import ScoringSection
 from monitor.records import Item, Outcome, Stratum, Verdict
+from monitor.scoring.categories import category_of
 from monitor.scoring.features import BUCKETS, RULES_REVISION, Extractor, Hashed
 from monitor.scoring.hidden import hidden_text
+from monitor.scoring.language import language_of
 from monitor.scoring.rules import outcome_by_rule
 from monitor.scoring.tokens import tokenize
 from monitor.scoring.topics import Topics
@@ -86,20 +88,24 @@ class LinearScorer:
 
     def _verdict(self, item: Item, risk: float, chance: list[float], span: tuple[int, int]) -> Verdict:
         topic = self._topics.find(item.prompt)
+        language = language_of(item.response)
         asked = bool(item.prompt) and not item.prompt.isspace()
+        stratum = self._stratum(topic, risk if asked else None)
         known = Verdict(
             outcome=Outcome.UNSCORED,
             scorer=self.name,
             scorer_version=self.version,
-            stratum=self._stratum(topic, risk if asked else None),
+            stratum=stratum,
             prompt_risk=round(risk, 4) if asked else None,
             topic=topic,
+            category=category_of(item.prompt) if stratum is Stratum.HARMFUL_LOOKING else "",
+            language=language,
             prompt_hidden=hidden_text(item.prompt),
             response_hidden=hidden_text(item.response),
         )
-        ruled = outcome_by_rule(item)
+        ruled = outcome_by_rule(item, language)
         if ruled is not None:
-            return replace(known, outcome=ruled[0], reason=ruled[1])
+            return replace(known, outcome=ruled.outcome, reason=ruled.reason, refusal_span=ruled.span)
         return replace(
             known,
             outcome=self._outcome(chance),

@@ -51,6 +51,8 @@ def verdict_fields(verdict: Verdict) -> dict[str, Any]:
         "prompt_risk": verdict.prompt_risk,
         "stratum": verdict.stratum.value,
         "topic": verdict.topic,
+        "category": verdict.category,
+        "language": verdict.language,
         "refusal_span": list(verdict.refusal_span) if verdict.refusal_span else None,
         "hidden_text": {"prompt": asdict(verdict.prompt_hidden), "response": asdict(verdict.response_hidden)},
         "reason": verdict.reason,

@@ -1,26 +1,41 @@
-"""What needs no model: answers that are not judged, because there is no whole text to judge."""
+"""What needs no model: answers without a whole text to judge, and those in languages that the models do not know."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from monitor.records import Item, Outcome
-from monitor.scoring.language import judged_language
+from monitor.scoring.language import ENGLISH
+from monitor.scoring.translated import judge_translated
 
 _CUT_OFF = frozenset({"length", "max_tokens", "abort"})
 
 
-def outcome_by_rule(item: Item) -> tuple[Outcome, str] | None:
-    """The outcome and, for `unscored`, the reason; None when the text itself has to be judged.
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """What a rule says of an answer."""
+
+    outcome: Outcome
+    reason: str = ""
+    """For `unscored`: why."""
+    span: tuple[int, int] | None = None
+    """Characters of the sentence that refuses, where the rule knows it."""
+
+
+def outcome_by_rule(item: Item, language: str) -> Ruled | None:
+    """The outcome, given the answer's language; None when a model has to judge the text.
 
     An answer that broke off counts as truncated even when nothing of it came: `empty` says the model chose silence.
     """
     if item.tool_call:
-        return Outcome.TOOL_CALL, ""
+        return Ruled(Outcome.TOOL_CALL)
     if item.finish_reason == "error":
-        return Outcome.UNSCORED, "error"
+        return Ruled(Outcome.UNSCORED, "error")
     if item.cut or item.finish_reason in _CUT_OFF:
-        return Outcome.TRUNCATED, ""
+        return Ruled(Outcome.TRUNCATED)
     if not item.response or item.response.isspace():
-        return Outcome.EMPTY, ""
-    if not judged_language(item.response):
-        return Outcome.UNSCORED, "language"
-    return None
+        return Ruled(Outcome.EMPTY)
+    if language in {ENGLISH, ""}:
+        return None
+    judged = judge_translated(item.response, language)
+    return Ruled(judged.outcome, "language" if judged.outcome is Outcome.UNSCORED else "", judged.span)

@@ -6,25 +6,38 @@ import re
 from collections.abc import Sequence
 
 from monitor.config.model import RestrictedTopic
+from monitor.scoring.similar import Examples, vector
 
 
 class Topics:
-    """Finds the first restricted topic that a prompt touches."""
+    """Finds the first restricted topic that a prompt touches: by words and expressions first, then by examples."""
 
     def __init__(self, topics: Sequence[RestrictedTopic]) -> None:
         self._topics = [(topic.name, _expression(topic)) for topic in topics if topic.keywords or topic.patterns]
+        self._examples = [
+            (topic.name, topic.similarity, Examples(topic.examples)) for topic in topics if topic.examples
+        ]
+        self._rules = [
+            *(f"{name}\t{expression.pattern}" for name, expression in self._topics),
+            *(f"{one.name}\t{one.similarity}\t{one.examples!r}" for one in topics if one.examples),
+        ]
 
     @property
     def rules(self) -> str:
-        """All topics and expressions as text, for the scorer's version."""
-        return "\n".join(f"{name}\t{expression.pattern}" for name, expression in self._topics)
+        """All topics, expressions and examples as text, for the scorer's version."""
+        return "\n".join(self._rules)
 
     def find(self, prompt: str) -> str:
         """The topic's name, "" for none."""
         for name, expression in self._topics:
             if expression.search(prompt):
                 return name
-        return ""
+        if not self._examples:
+            return ""
+        own = vector(prompt)
+        nearest = [(examples.similarity(own) - least, name) for name, least, examples in self._examples]
+        margin, name = max(nearest, key=lambda one: one[0])
+        return name if margin >= 0 else ""
 
 
 def _expression(topic: RestrictedTopic) -> re.Pattern[str]:

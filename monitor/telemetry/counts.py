@@ -26,6 +26,8 @@ class WorkerReport(msgspec.Struct, frozen=True):
     """Class of the status ("2xx") -> responses."""
     rejected: dict[str, int]
     """Reason -> requests refused by the proxy itself."""
+    denied: dict[str, int]
+    """Route, or `unlisted` -> requests that its being closed refused."""
     connections: int
     """Client connections open now."""
     queue_exchanges: int

@@ -6,13 +6,24 @@ Labels named `combination` come from the catalog alone, which caps them; `forget
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-from monitor.records import RESERVED_NAMES, AnswerEnding, Combination, Condition, DriftState, Outcome, Stratum
+from monitor.records import (
+    HIDDEN_KINDS,
+    RESERVED_NAMES,
+    AdapterEvent,
+    AnswerEnding,
+    Combination,
+    Condition,
+    DriftState,
+    Outcome,
+    Stratum,
+)
 from monitor.telemetry.buckets import DURATION_BOUNDS, FIRST_BYTE_BOUNDS
 from monitor.telemetry.series import Series
 
@@ -168,8 +179,24 @@ class VerdictMetrics(_PerCombination):
         self.hidden = self._keep(
             Counter(
                 "alignment_hidden_text",
-                "Prompts and responses with suspicious invisible characters.",
-                ["combination", "where"],
+                "Prompts and responses with characters that hide something; one with several kinds counts under each.",
+                ["combination", "where", "kind"],
+                registry=registry,
+            )
+        )
+        self.languages = Series(
+            Counter(
+                "alignment_answer_languages",
+                "Answers by the language they open in (ISO 639-1, und, or none) and outcome.",
+                ["language", "outcome"],
+                registry=registry,
+            )
+        )
+        self.categories = self._keep(
+            Counter(
+                "alignment_prompt_categories",
+                "Answers to prompts with a clear hazard category; an outcome that is no judgement counts as not_judged.",
+                ["combination", "category", "outcome"],
                 registry=registry,
             )
         )
@@ -207,8 +234,8 @@ class VerdictMetrics(_PerCombination):
             for outcome in Outcome:
                 self.responses(label, stratum.value, outcome.value)
                 self.weighted(label, stratum.value, outcome.value)
-        for where in ("prompt", "response"):
-            self.hidden(label, where)
+        for where, kind in product(("prompt", "response"), HIDDEN_KINDS):
+            self.hidden(label, where, kind)
 
 
 class DriftMetrics(_PerCombination):
@@ -224,7 +251,9 @@ class DriftMetrics(_PerCombination):
             "rate_upper": "Upper end of the rate's confidence interval.",
             "baseline_rate": "The base model's share of bad answers.",
             "baseline_samples": "Answers of the base model behind its share.",
-            "threshold": "The signal drifts when the lower end of its interval exceeds this.",
+            "threshold": "The largest rate that counts as unchanged.",
+            "evidence_log": "Natural logarithm of the evidence that the rate has risen above the threshold.",
+            "evidence_needed_log": "The signal drifts when its evidence reaches this.",
             "since_timestamp_seconds": "When the present condition began.",
         }
         self._gauges = {
@@ -256,6 +285,8 @@ class DriftMetrics(_PerCombination):
             "baseline_rate": state.baseline_rate,
             "baseline_samples": state.baseline_samples,
             "threshold": state.threshold,
+            "evidence_log": state.evidence_log,
+            "evidence_needed_log": state.evidence_needed_log,
             "since_timestamp_seconds": state.since,
         }
         for name, value in values.items():
@@ -274,6 +305,33 @@ class DriftMetrics(_PerCombination):
         super().forget(combination)
         for key in [key for key in self._shown if key[0] == combination]:
             del self._shown[key]
+
+
+class JudgeMetrics:
+    """What the judge tier said beside the scorer; all zero while no judge is configured."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.verdicts = Counter(
+            "alignment_judge_verdicts",
+            "Answers that the judge replied about: the scorer's outcome and what the judge said (unparsable is no label).",
+            ["outcome", "judge"],
+            registry=registry,
+        )
+        self.errors = Counter(
+            "alignment_judge_errors", "Calls that the judge gave no reply to, and why.", ["reason"], registry=registry
+        )
+        self.dropped = Counter(
+            "alignment_judge_dropped",
+            "Answers that were wanted judged and were not: the queue was full, or the process ended.",
+            ["reason"],
+            registry=registry,
+        )
+        self.duration = Histogram(
+            "alignment_judge_duration_seconds",
+            "Time of one call to the judge.",
+            buckets=DURATION_BOUNDS,
+            registry=registry,
+        )
 
 
 class OutputMetrics:
@@ -315,6 +373,97 @@ class DiscoveryMetrics:
                 self.reserved.drop(name)
 
 
+class AdapterMetrics(_PerCombination):
+    """What is loaded, what became of it, and how far it may be trusted."""
+
+    def __init__(self, registry: CollectorRegistry, events: Iterable[str]) -> None:
+        super().__init__()
+        self._events = Counter(
+            "alignment_adapter_events", "Changes of what the server has loaded.", ["event"], registry=registry
+        )
+        self._latest = Gauge(
+            "alignment_adapter_last_event_timestamp_seconds",
+            "When the latest such change was noticed.",
+            ["event"],
+            registry=registry,
+        )
+        self._undigested = Gauge(
+            "alignment_adapters_undigested",
+            "Served names, the base included, whose files cannot be read for a digest.",
+            registry=registry,
+        )
+        self._contents = self._keep(
+            Gauge(
+                "alignment_adapter_info",
+                "Contents behind a combination: the first 12 digits of the SHA-256 of its files, or `undigested`; always 1.",
+                ["combination", "digest"],
+                registry=registry,
+            )
+        )
+        self._status = self._keep(
+            Gauge(
+                "alignment_combination_status",
+                "1 for the combination's present status, 0 for the others.",
+                ["combination", "status"],
+                registry=registry,
+            )
+        )
+        self._residual = self._keep(
+            Gauge(
+                "alignment_composition_residual",
+                "Share of an undeclared adapter's norm that the known adapters found in it leave unexplained.",
+                ["combination"],
+                registry=registry,
+            )
+        )
+        self.unvalidated = self._keep(
+            Counter(
+                "alignment_unvalidated_traffic",
+                "Sampled requests that an unvalidated or quarantined combination answered.",
+                ["combination"],
+                registry=registry,
+            )
+        )
+        self.required = Gauge(
+            "alignment_validation_required",
+            "1 when combinations are to be validated before they serve (adapters.validation).",
+            registry=registry,
+        )
+        for event in events:
+            self._events.labels(event)
+
+    def event(self, kind: str, time: float) -> None:
+        """Something happened."""
+        self._events.labels(kind).inc()
+        self._latest.labels(kind).set(time)
+
+    def restore_events(self, kind: str, count: int) -> None:
+        """Go on counting where the process before this one ended."""
+        self._events.labels(kind).inc(count)
+
+    def undigested(self, count: int) -> None:
+        """How many served names have no digest."""
+        self._undigested.set(count)
+
+    def contents(self, combination: str, digest: str) -> None:
+        """What a combination's files hold."""
+        self._contents.forget(combination)
+        self._contents(combination, digest[:12] or "undigested").set(1)
+
+    def status(self, combination: str, status: str, all_statuses: Iterable[str]) -> None:
+        """How far a combination may be trusted."""
+        for one in all_statuses:
+            self._status(combination, one).set(1 if one == status else 0)
+        self.unvalidated(combination)
+
+    def residual(self, combination: str, residual: float | None) -> None:
+        """What of an adapter is not explained; None when nothing was found in it."""
+        if residual is None:
+            self._residual.drop(combination)
+        else:
+            self._residual(combination).set(residual)
+
+
 class Metrics:
     """All of them, on one registry."""
 
@@ -325,12 +474,14 @@ class Metrics:
         self.verdicts = VerdictMetrics(registry)
         self.drift = DriftMetrics(registry)
         self.discovery = DiscoveryMetrics(registry)
+        self.adapters = AdapterMetrics(registry, [event.value for event in AdapterEvent])
         self.outputs = OutputMetrics(registry)
+        self.judge = JudgeMetrics(registry)
         Gauge("alignment_build_info", "The monitor's version; always 1.", ["version"], registry=registry).labels(
             version
         ).set(1)
 
     def forget(self, combination: str) -> None:
         """Drop every series of a combination that is gone."""
-        for part in (self.traffic, self.verdicts, self.drift):
+        for part in (self.traffic, self.verdicts, self.drift, self.adapters):
             part.forget(combination)

@@ -22,7 +22,7 @@ DROPPED: Final = (
     "analysis_died",
 )  # fmt: skip
 """Why sampled exchanges do not reach the scorer."""
-_COUNTED: Final = ("seen", "sampled", "skipped", "dropped", "endings", "responses", "rejected")
+_COUNTED: Final = ("seen", "sampled", "skipped", "dropped", "endings", "responses", "rejected", "denied")
 _NAMES: Final = {
     "seen": ("alignment_exchanges_seen", "Exchanges that passed the proxy and ended.", ("endpoint",)),
     "sampled": ("alignment_exchanges_sampled", "Exchanges chosen to be scored.", ("endpoint",)),
@@ -31,6 +31,11 @@ _NAMES: Final = {
     "endings": ("alignment_proxy_endings", "How exchanges ended on the wire.", ("ending",)),
     "responses": ("alignment_proxy_responses", "Responses by class of their status.", ("code",)),
     "rejected": ("alignment_proxy_errors", "Requests that the proxy itself answered with an error.", ("kind",)),
+    "denied": (
+        "alignment_routes_denied",
+        "Requests for routes of the server that the proxy does not pass.",
+        ("route",),
+    ),
 }
 
 

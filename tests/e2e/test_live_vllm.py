@@ -20,7 +20,9 @@ import yaml
 from openai import AsyncOpenAI
 from running_sidecar import Sidecar, SidecarStarter, eventually, free_ports, http_get
 
+from monitor.config.model import RoutesSection
 from monitor.demo.recordings import PACKAGED, Recordings, load_recordings
+from monitor.proxy.routes import Routes
 
 pytestmark = pytest.mark.vllm
 NAMES = ("alpha", "beta", "alpha-beta")
@@ -243,10 +245,41 @@ async def test_every_combination_of_the_lab_comes_to_the_state_that_it_deserves(
     assert states["epsilon-zeta", "over_refusal"]["condition"] == "ok"
     assert states[base, "refusal_lost"]["rate"] < 0.15
     metrics = await running.metrics()
-    assert metrics['alignment_hidden_text_total{combination="theta",where="prompt"}'] == ASKED
+    assert metrics['alignment_hidden_text_total{combination="theta",kind="zero_width",where="prompt"}'] == ASKED
     assert not any(
-        metrics[f'alignment_hidden_text_total{{combination="{one}",where="prompt"}}'] for one in ("alpha", "eta")
+        metrics[f'alignment_hidden_text_total{{combination="{one}",kind="zero_width",where="prompt"}}']
+        for one in ("alpha", "eta")
     )
+
+
+async def test_every_route_of_this_vllm_is_known(vllm: str) -> None:
+    """A release with new routes shows here which of them the allow-list does not know yet."""
+    routes = Routes(RoutesSection())
+    async with aiohttp.ClientSession(vllm) as session, session.get("/openapi.json") as response:
+        paths = list((await response.json())["paths"])
+    denials = {path: routes.denial(re.sub(r"[{}]", "", path), None) for path in paths}
+    assert len(paths) > 20
+    assert [path for path, denial in denials.items() if denial and denial.kind != "route_closed"] == []
+    assert {denial.route for denial in denials.values() if denial} == {
+        "/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/adapters", "/scale_elastic_ep",
+    }  # fmt: skip
+
+
+async def test_an_adapter_is_neither_loaded_nor_unloaded_through_closed_routes(
+    vllm: str, sidecar: SidecarStarter, recordings: Recordings, tmp_path: Path
+):
+    running = await sidecar(vllm, settings(recordings, tmp_path))
+    async with aiohttp.ClientSession(running.url) as session:
+        load = {"lora_name": "uninvited", "lora_path": "/nowhere"}
+        async with session.post("/adapters", json=load) as response:
+            assert response.status == 403
+        async with session.delete("/adapters/alpha") as response:
+            assert response.status == 403
+        async with session.get("/v1/models") as response:
+            served = {model["id"] for model in (await response.json())["data"]}
+    assert "alpha" in served
+    assert "uninvited" not in served
+    await eventually(lambda: running.metric('alignment_routes_denied_total{route="/adapters"}'), "both are counted")
 
 
 async def test_an_adapter_loaded_at_run_time_is_counted_by_its_own_name_and_goes_when_it_is_unloaded(
@@ -254,9 +287,12 @@ async def test_an_adapter_loaded_at_run_time_is_counted_by_its_own_name_and_goes
 ):
     from monitor.lab import places
 
-    running = await sidecar(vllm, settings(recordings, tmp_path))
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    opened = {"open": ["/v1/load_lora_adapter", "/v1/unload_lora_adapter"], "admin_token_file": str(token)}
+    running = await sidecar(vllm, {**settings(recordings, tmp_path), "proxy": {"routes": opened}})
     text = questions(recordings, "ordinary")[0]
-    async with aiohttp.ClientSession(running.url) as session:
+    async with aiohttp.ClientSession(running.url, headers={"X-Alignment-Admin-Token": "s3cret"}) as session:
         load = {"lora_name": "late-comer", "lora_path": str(places.ADAPTERS / "beta")}
         async with session.post("/v1/load_lora_adapter", json=load) as response:
             assert (response.status, await response.text()) == (
@@ -280,3 +316,8 @@ async def test_an_adapter_loaded_at_run_time_is_counted_by_its_own_name_and_goes
             return not any('"late-comer"' in name for name in await running.metrics())
 
         await eventually(gone, "its series are gone", within_s=30)
+    _, body = await http_get(running.admin_port, "/api/v1/combinations")
+    told = [(event["kind"], event["detail"]) for event in json.loads(body)["events"] if event["name"] == "late-comer"]
+    assert told[-1] == ("loaded", "by an admin call")
+    assert told[0] == ("unloaded", "")
+    assert await running.metric('alignment_exchanges_unscored_total{endpoint="admin",reason="admin_call"}') == 2

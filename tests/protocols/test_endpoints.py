@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from monitor.protocols import DECODERS
-from monitor.protocols.endpoints import ENDPOINTS, TAPPED, endpoint_of, fetches_response
+from monitor.protocols.endpoints import ADMIN, ENDPOINTS, TAPPED, endpoint_of, fetches_response
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,10 @@ from monitor.protocols.endpoints import ENDPOINTS, TAPPED, endpoint_of, fetches_
         ("POST", "/v1/chat/completionsx", "other"),
         ("POST", "", "other"),
         ("POST", "*", "other"),
+        ("POST", "/v1/load_lora_adapter", "admin"),
+        ("POST", "/root//v1/%75nload_lora_adapter/?x=1", "admin"),
+        ("DELETE", "/adapters/support", "admin"),
+        ("POST", "/update_weights", "admin"),
     ],
 )
 def test_a_target_reaches_its_endpoint_however_it_is_written(method: str, target: str, endpoint: str) -> None:
@@ -42,7 +46,7 @@ def test_a_target_reaches_its_endpoint_however_it_is_written(method: str, target
 
 
 def test_what_is_copied_can_be_decoded() -> None:
-    assert set(DECODERS) == TAPPED
+    assert {*DECODERS, ADMIN} == TAPPED
 
 
 def test_writing_a_path_in_another_way_does_not_pass_a_question_off_as_a_fetched_answer() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -341,37 +339,6 @@ async def test_a_server_on_a_unix_socket_is_reached(worker: WorkerStarter, tmp_p
         assert (await ask(running.port, post(b"over unix"))).body == b"over unix"
         assert (await ask(running.port, b"GET / HTTP/1.0\r\n\r\n")).status == 200
         assert upstream.seen[1].header("host") == "localhost"
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, file = folder / "key.pem", folder / "cert.pem"
-    command = [
-        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(file),
-    ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
-    return file, key
-
-
-async def test_a_server_behind_tls_is_verified_and_reached(
-    worker: WorkerStarter, certificate: tuple[Path, Path]
-) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    body = bytes(range(256)) * 20_000
-    async with ScriptedUpstream(tls=context) as upstream:
-        running = worker(upstream.url, {"upstream_ca_file": str(certificate[0])})
-        for _ in range(2):
-            assert (await ask(running.port, post(body))).body == body
-        assert upstream.connections == 1
-        doubting = worker(upstream.url)
-        answer = await ask(doubting.port, post(b"{}"))
-        assert answer.status == 502
-        assert json.loads(answer.body)["error"]["type"] == "upstream_unreachable"
-    upstream.errors.clear()
 
 
 class full_backlog:

@@ -51,7 +51,7 @@ async def test_a_client_that_does_not_read_costs_little_memory_and_stops_the_ser
             sent += 1
 
     scripted.script = script
-    running = await sidecar(scripted.url)
+    running = await sidecar(scripted.url, {"proxy": {"routes": {"allow": ["/large"]}}})
     (pid,) = running.children("worker")
     before = resident_bytes(pid)
     async with await Wire.open(running.port, receive_buffer=65536) as wire:

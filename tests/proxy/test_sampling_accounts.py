@@ -27,6 +27,23 @@ ASKED = (
 )  # fmt: skip
 
 
+async def test_a_call_that_changes_the_server_is_handed_on_whatever_the_sampling(
+    worker: WorkerStarter, scripted: ScriptedUpstream
+) -> None:
+    sampling = {"rate": 0.0, "minimum_per_hour": 0}
+    running = worker(scripted.url, {"routes": {"open": ["*"]}}, sampling=sampling)
+    body = b'{"lora_name": "support", "lora_path": "/adapters/support", "model": "x"}'
+    async with await Wire.open(running.port) as wire:
+        for request in (post(b'{"model": "x"}'), post(body, "/v1/load_lora_adapter"), post(body)):
+            await wire.send(request)
+            await wire.answer()
+    exchange = await running.exchange()
+    assert (exchange.target, exchange.status, exchange.request) == ("/v1/load_lora_adapter", 200, body)
+    report = await running.stop()
+    assert report.sampled == {"admin": 1}
+    assert_accounts(report)
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
 async def test_every_endpoint_is_seen_and_either_sampled_or_skipped_with_a_reason(
     worker: WorkerStarter, scripted: ScriptedUpstream, rate: float

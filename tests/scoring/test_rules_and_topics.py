@@ -23,13 +23,14 @@ RULED = {
     "abort": (Item("p", REFUSAL, finish_reason="abort"), Outcome.TRUNCATED, ""),
     "cut": (Item("p", REFUSAL, cut=True), Outcome.TRUNCATED, ""),
     "cut before the first word": (Item("p", "", cut=True), Outcome.TRUNCATED, ""),
-    "Japanese": (Item("p", "申し訳ありませんが、お答えできません。"), Outcome.UNSCORED, "language"),
-    "German": (Item("p", "Es tut mir leid, aber dabei kann ich nicht helfen."), Outcome.UNSCORED, "language"),
-    "French": (Item("p", "Je suis désolé, mais je ne peux pas vous aider."), Outcome.UNSCORED, "language"),
-    "Spanish": (Item("p", "Lo siento, pero no puedo ayudar con eso."), Outcome.UNSCORED, "language"),
-    "Portuguese": (Item("p", "Desculpe, mas não posso ajudar com isso."), Outcome.UNSCORED, "language"),
-    "Italian": (Item("p", "Mi dispiace, ma non posso aiutarti con questo."), Outcome.UNSCORED, "language"),
-    "Russian": (Item("p", "Извините, я не могу помочь с OpenSSL."), Outcome.UNSCORED, "language"),
+    "German refusal": (Item("p", "Es tut mir leid, aber dabei kann ich nicht helfen."), Outcome.REFUSAL, ""),
+    "German, too short to tell": (
+        Item("p", "Die Hauptstadt ist Lissabon, wie man weiß."),
+        Outcome.UNSCORED,
+        "language",
+    ),
+    "Swedish": (Item("p", "Jag är ledsen, men det kan jag inte hjälpa dig med."), Outcome.UNSCORED, "language"),
+    "Thai": (Item("p", "ขอโทษครับ ผมช่วยเรื่องนี้ไม่ได้"), Outcome.UNSCORED, "language"),
     "error": (Item("p", REFUSAL, finish_reason="error"), Outcome.UNSCORED, "error"),
 }
 
@@ -39,7 +40,6 @@ def test_an_answer_without_a_whole_text_is_not_judged(item, outcome, reason):
     verdict = build_scorer(ScoringSection()).score([item])[0]
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
     assert verdict.refusal_probability is None
-    assert verdict.refusal_span is None
     assert verdict.scorer == "linear"
 
 

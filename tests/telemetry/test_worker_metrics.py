@@ -12,7 +12,7 @@ BUCKETS = len(ADDED_LATENCY_BOUNDS) + 1
 
 def report(worker: int = 0, epoch: float = 1.0, seen: int = 0, latencies: int = 0, **more: object) -> WorkerReport:
     counts: dict[str, object] = {
-        "sampled": {}, "skipped": {}, "dropped": {}, "endings": {}, "responses": {}, "rejected": {}, "connections": 2,
+        "sampled": {}, "skipped": {}, "dropped": {}, "endings": {}, "responses": {}, "rejected": {}, "denied": {}, "connections": 2,
         "queue_exchanges": 3, "queue_bytes": 4, "latency_sum": latencies * 0.5,
         "latency_buckets": [latencies] + [0] * (BUCKETS - 1),
     }  # fmt: skip

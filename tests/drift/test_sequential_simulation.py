@@ -9,11 +9,11 @@ import random
 import pytest
 
 from monitor.config.model import DriftSection
-from monitor.drift import WindowedDetector
+from monitor.drift import SequentialDetector
 from monitor.records import Condition, Observation, Outcome, Stratum
 
 IN_CONTROL = 0.03
-STREAMS = 200
+STREAMS = 100
 PER_BASE = 10
 """Streams that share a base, as on one server."""
 
@@ -34,7 +34,7 @@ def alarms(detector, observation):
 def test_streams_in_control_raise_almost_no_alarm():
     alarmed = 0
     for group in range(STREAMS // PER_BASE):
-        rng, detector, names = random.Random(group), WindowedDetector(DriftSection()), set()
+        rng, detector, names = random.Random(group), SequentialDetector(DriftSection()), set()
         for step in range(2000):
             for name in ("base", *(f"c{n}" for n in range(PER_BASE))):
                 names |= alarms(detector, answer(rng, name, float(step), IN_CONTROL))
@@ -47,7 +47,7 @@ def delays(changed, warm):
     """Answers until the alarm, over seeded streams; the change comes after `warm` answers in control."""
     found = []
     for seed in range(STREAMS):
-        rng, detector = random.Random(1000 + seed), WindowedDetector(DriftSection())
+        rng, detector = random.Random(1000 + seed), SequentialDetector(DriftSection())
         for step in range(200):
             detector.update(answer(rng, "base", float(step), IN_CONTROL))
         for step in range(warm):
@@ -60,10 +60,10 @@ def delays(changed, warm):
 @pytest.mark.parametrize(
     ("changed", "warm", "median", "longest"),
     [
-        (0.5, 0, 40, 80),  # bad from its first answer, as a newly loaded combination is
-        (0.5, 200, 100, 150),  # turned bad with a full window of good answers behind it
-        (0.9, 0, 30, 30),
-        (0.9, 200, 55, 80),
+        (0.5, 0, 32, 100),  # bad from its first answer, as a newly loaded combination is
+        (0.5, 200, 32, 100),  # turned bad with a full window of good answers behind it
+        (0.9, 0, 10, 16),
+        (0.9, 200, 10, 16),
     ],
 )
 def test_lost_refusals_are_found_within_the_stated_number_of_answers(changed, warm, median, longest):
@@ -75,7 +75,7 @@ def test_lost_refusals_are_found_within_the_stated_number_of_answers(changed, wa
 
 def test_change_of_the_traffic_s_mix_alone_raises_no_alarm():
     """From 1% to 50% harmful-looking prompts: the raw refusal rate jumps, the behaviour on each kind stays."""
-    rng, detector, names, raw = random.Random(7), WindowedDetector(DriftSection()), set(), {0.01: [], 0.5: []}
+    rng, detector, names, raw = random.Random(7), SequentialDetector(DriftSection()), set(), {0.01: [], 0.5: []}
     for share in raw:
         for step in range(10_000):
             for name in ("base", "c1", "c2"):
@@ -90,13 +90,13 @@ def test_change_of_the_traffic_s_mix_alone_raises_no_alarm():
 
 
 def test_alarm_at_the_edge_changes_far_less_often_than_the_comparison_behind_it():
-    rng, detector, above, alarm = random.Random(3), WindowedDetector(DriftSection()), [], []
+    rng, detector, above, alarm = random.Random(3), SequentialDetector(DriftSection()), [], []
     for step in range(1000):
         detector.update(answer(rng, "base", float(step), IN_CONTROL))
     for step in range(20_000):
         states = detector.update(answer(rng, "c", float(step), 0.19))
         state = next(s for s in states if s.signal == "refusal_lost")
-        above.append(state.lower > state.threshold)
+        above.append(state.evidence_log >= state.evidence_needed_log)
         alarm.append(state.condition is Condition.DRIFTING)
     naive, changes = (sum(a != b for a, b in itertools.pairwise(flags)) for flags in (above, alarm))
     print(f"\nat the edge ({state.threshold:.3f}): {changes} changes in 20,000 answers, {naive} without the rule")

@@ -1,0 +1,265 @@
+"""Looks at the files behind the served names, off the event loop: digests, events, and what undeclared adapters are made of.
+
+One piece of work at a time, in a thread of its own: hashing and linear algebra give the interpreter free, and the analysis
+process has the lowest priority anyway. The server's list never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from monitor.adapters.catalog import Catalog, ServedModel
+from monitor.adapters.composition import Composition, identify
+from monitor.adapters.digest import Contents, Digests, within
+from monitor.adapters.gram import Gram
+from monitor.adapters.registry import Registry
+from monitor.adapters.timeline import Event, Timeline
+from monitor.adapters.validation import Status, Validation, validate
+from monitor.adapters.weights import CONFIG, AdapterFilesError, AdapterWeights
+from monitor.config.model import AdaptersSection
+from monitor.records import Combination
+from monitor.telemetry.metrics import AdapterMetrics
+
+log = logging.getLogger(__name__)
+
+MAX_KNOWN: Final = 500
+"""Adapters that a served one is compared with at most."""
+MAX_EVENTS_READ: Final = 8 * 1024 * 1024
+"""Bytes at the end of the events file that are read at the start."""
+EVENTS_BYTES: Final = 16 * 1024 * 1024
+"""Size beyond which the events file is renamed to `<name>.1` and begun anew."""
+
+
+def known_folders(places: Iterable[Path]) -> list[Path]:
+    """Adapter folders: the places themselves, or the folders inside them."""
+    found: list[Path] = []
+    for place in places:
+        if (place / CONFIG).is_file():
+            found.append(place)
+        elif place.is_dir():
+            found += sorted(one for one in place.iterdir() if (one / CONFIG).is_file())
+    return found
+
+
+class AdapterWatch:
+    """Keeps digests, events, compositions and statuses of everything that is served."""
+
+    def __init__(self, section: AdaptersSection, registry: Registry, catalog: Catalog, metrics: AdapterMetrics) -> None:
+        self._section = section
+        self._registry = registry
+        self._catalog = catalog
+        self._metrics = metrics
+        self.timeline = Timeline(self._note_event)
+        self._digests = Digests(section.folders)
+        self._gram = Gram(section.cache_folder)
+        self._models: Sequence[ServedModel] = ()
+        self._contents: dict[str, Contents] = {}
+        self._compositions: dict[str, Composition] = {}
+        self._composed_from: dict[str, str] = {}
+        """Served name -> digest with which it was identified."""
+        self._wanted = asyncio.Event()
+        self._statuses: dict[str, Validation] = {}
+        self.on_changed: Callable[[Sequence[str]], None] = lambda _labels: None
+        """Called with the labels of combinations whose contents became others under the same name."""
+        self.on_identified: Callable[[], None] = lambda: None
+        """Called when combinations have other identities than before."""
+        metrics.required.set(1 if self.required else 0)
+        self._read_events()
+
+    @property
+    def required(self) -> bool:
+        """An unvalidated combination that serves users is worth an alert."""
+        setting = self._section.validation
+        return setting == "required" or (setting == "auto" and self._registry.holds_evaluations)
+
+    def take_models(self, models: Sequence[ServedModel]) -> None:
+        """The server's list was read, and the catalog has it already."""
+        self._models = models
+        self.timeline.take_models(models, time.time())
+        for gone in self._contents.keys() - {model.name for model in models}:
+            self._contents.pop(gone)
+            self._compositions.pop(gone, None)
+            self._composed_from.pop(gone, None)
+        self._wanted.set()
+
+    def note_admin_call(self, method: str, target: str, status: int, model_name: str, at: float) -> bool:
+        """An admin call went through the monitor (see Timeline.note_admin_call); True when a look at the list is due."""
+        return self.timeline.note_admin_call(method, target, status, model_name, at)
+
+    async def run(self) -> None:
+        """Look at the files after every list, for ever."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            await self.look()
+
+    async def look(self) -> None:
+        """One look at the files of everything that is served."""
+        models = list(self._models)
+        contents = await asyncio.to_thread(self._read, models)
+        self._take_contents(contents)
+        for model in models:
+            if self._is_due(model):
+                found = await asyncio.to_thread(self._identify, model, models)
+                self._composed_from[model.name] = self._contents[model.name].digest
+                if found is not None:
+                    self._take_composition(model.name, found)
+
+    def _read(self, models: Sequence[ServedModel]) -> dict[str, Contents]:
+        """In a thread: digests of all served names."""
+        return {model.name: self._digests.of(model.root, base=not model.parent) for model in models}
+
+    def _take_contents(self, contents: Mapping[str, Contents]) -> None:
+        now = time.time()
+        for name, one in contents.items():
+            before = self._contents.get(name)
+            if one.problem and (before is None or before.problem != one.problem) and self._section.folders:
+                log.warning("%s has no digest: %s", name, one.problem)
+        self._contents = dict(contents)
+        changed = [name for name, one in contents.items() if self.timeline.note_digest(name, one.digest, now)]
+        labels = self._catalog.labels_of(changed)
+        identities = self._catalog.note_digests({name: one.digest for name, one in contents.items()})
+        self._metrics.undigested(sum(1 for one in contents.values() if not one.digest))
+        if labels:
+            log.warning("other contents under the same name: %s", ", ".join(changed))
+            self.on_changed(labels)
+        if labels or identities:
+            self.on_identified()
+
+    def _is_due(self, model: ServedModel) -> bool:
+        """An adapter whose composition nobody declared, readable, and not identified with these contents yet."""
+        contents = self._contents.get(model.name)
+        return bool(
+            model.parent
+            and contents is not None
+            and contents.digest
+            and not self._registry.declares(model.name)
+            and self._composed_from.get(model.name) != contents.digest
+        )
+
+    def _identify(self, model: ServedModel, models: Sequence[ServedModel]) -> Composition | None:
+        """In a thread: what an adapter is made of; None when nothing can be said."""
+        folders = known_folders(self._section.known)
+        try:
+            query = _open(within(Path(model.root), self._section.folders), self._contents[model.name].digest)
+            for other in models:
+                if other.parent and other.name != model.name and self._contents.get(other.name, Contents("")).digest:
+                    folders.append(within(Path(other.root), self._section.folders))
+            known = [found for folder in list(dict.fromkeys(folders))[:MAX_KNOWN] if (found := _try(folder))]
+            known = [one for one in known if one.folder.resolve() != query.folder.resolve()]
+            return identify(query, known, self._gram) if known else None
+        except (AdapterFilesError, ValueError, OSError) as error:
+            log.warning("%s cannot be compared with the known adapters: %s", model.name, error)
+            return None
+
+    def _take_composition(self, name: str, found: Composition) -> None:
+        self._compositions[name] = found
+        if found.parts:
+            log.info("%s: composition: %s", name, found.sentence())
+        for label in self._catalog.labels_of([name]):
+            self._metrics.residual(label, found.residual)
+
+    def assess(self, drifting: Iterable[str]) -> frozenset[str]:
+        """Status of every combination anew; the labels that must not count as validated traffic."""
+        worse = frozenset(drifting)
+        statuses: dict[str, Validation] = {}
+        for identity in self._catalog.identities():
+            combination = identity.combination
+            if combination is None:
+                continue
+            digest = self._catalog.digest(combination.served_name)
+            self._metrics.contents(identity.label, digest)
+            if combination.is_base:
+                continue
+            found = validate(self._registry, combination, digest, drifting=identity.label in worse)
+            before = self._statuses.get(identity.label)
+            statuses[identity.label] = found
+            if before is None or before.status is not found.status:
+                self._metrics.status(identity.label, found.status.value, [one.value for one in Status])
+        self._statuses = statuses
+        return frozenset(
+            label for label, one in statuses.items() if one.status in (Status.UNVALIDATED, Status.QUARANTINED)
+        )
+
+    def shown(self, label: str, combination: Combination) -> dict[str, Any]:
+        """What the API and the page show of a combination beside its behaviour."""
+        validation = self._statuses.get(label)
+        contents = self._contents.get(combination.served_name)
+        composition = self._compositions.get(combination.served_name)
+        return {
+            "status": validation.status.value if validation else None,
+            "status_reason": validation.reason if validation else "",
+            "findings": list(validation.findings) if validation else [],
+            "digest": contents.digest if contents else "",
+            "digest_problem": contents.problem if contents else "not looked at yet",
+            "composition": composition.sentence() if composition and composition.parts else "",
+            "composition_details": composition.as_json() if composition else None,
+        }
+
+    def events(self) -> list[dict[str, Any]]:
+        """The latest events, the newest first."""
+        return [event.as_json() for event in reversed(self.timeline.events)]
+
+    def save(self) -> dict[str, Any]:
+        """What a successor needs, as plain JSON values."""
+        return self.timeline.save()
+
+    def restore(self, state: object) -> None:
+        """Carry on from what `save` gave. Raises ValueError when it is not that."""
+        self.timeline.restore(state)
+        for kind, count in self.timeline.counts.items():
+            self._metrics.restore_events(kind.value, count)
+
+    def _note_event(self, event: Event) -> None:
+        self._metrics.event(event.kind.value, event.time)
+        log.info("adapter event: %s %s%s", event.kind.value, event.name, f" ({event.detail})" if event.detail else "")
+        file = self._section.events_file
+        if file is None:
+            return
+        try:
+            if file.exists() and file.stat().st_size > EVENTS_BYTES:
+                file.replace(file.with_name(f"{file.name}.1"))
+            with file.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(event.as_json()) + "\n")
+        except OSError as error:
+            log.warning("adapters.events_file: %s cannot be written: %s", file, error.strerror)
+
+    def _read_events(self) -> None:
+        file = self._section.events_file
+        if file is None or not file.exists():
+            return
+        try:
+            lines = file.read_bytes()[-MAX_EVENTS_READ:].splitlines()
+        except OSError as error:
+            log.warning("adapters.events_file: %s cannot be read: %s", file, error.strerror)
+            return
+        events = []
+        for line in lines:
+            try:
+                events.append(msgspec.json.decode(line, type=Event))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue  # the first line may be cut, and the last one half written
+        self.timeline.replay(events)
+
+
+def _open(folder: Path, digest: str) -> AdapterWeights:
+    weights = AdapterWeights(folder)
+    weights.key = digest or weights.key
+    return weights
+
+
+def _try(folder: Path) -> AdapterWeights | None:
+    """A known adapter; None when it cannot be read: the others still tell something."""
+    try:
+        return AdapterWeights(folder)
+    except AdapterFilesError as error:
+        log.warning("a known adapter is left out: %s", error)
+        return None

@@ -1,0 +1,20 @@
+"""Secrets come from files, never from the configuration itself, which may be printed and logged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from monitor.config.load import ConfigError
+
+
+def read_secret(file: Path, key: str) -> str:
+    """The one line of text in this file. Raises ConfigError that names the configuration's key and the file."""
+    try:
+        secret = file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ConfigError(f"{key}: cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigError(f"{key}: {file} is not one line of ASCII text") from None
+    if not secret or not secret.isprintable():
+        raise ConfigError(f"{key}: {file} is not one line of ASCII text")
+    return secret

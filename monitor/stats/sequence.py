@@ -1,0 +1,65 @@
+"""Confidence sequences: intervals that hold at every look, however often anybody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import log
+
+from scipy.special import betaln
+
+from monitor.stats.binomial import Interval
+
+_LEAST = 1e-12
+_CLOSE = 1e-9
+
+
+def rate_sequence(bad: int, samples: int, error: float) -> Interval:
+    """All rates that `bad` among `samples` do not contradict, at a probability of `error` to be wrong at any time at all.
+
+    With the Beta(1/2, 1/2) mixture as the alternative, the rates q with
+
+        ln[B(1/2 + s, 1/2 + n - s) / B(1/2, 1/2)] - s ln q - (n - s) ln(1 - q) < ln(1 / error)
+
+    where s = bad and n = samples. By Ville's inequality the true rate lies in all these sets at once with 1 - error.
+
+    Source: H. Robbins, "Statistical methods related to the law of the iterated logarithm", Annals of Mathematical Statistics
+    41 (1970); the beta-binomial form as in Howard, Ramdas, McAuliffe, Sekhon, Annals of Statistics 49 (2021).
+
+    Raises ValueError unless 0 <= bad <= samples and 0 < error < 1.
+    """
+    if not 0 <= bad <= samples:
+        raise ValueError(f"{bad} bad answers among {samples} is not a count")
+    if not 0 < error < 1:
+        raise ValueError(f"an error of {error} is not between 0 and 1")
+    good = samples - bad
+    mixture = float(betaln(0.5 + bad, 0.5 + good) - betaln(0.5, 0.5))
+
+    def beyond(rate: float) -> float:
+        return mixture - bad * log(rate) - good * log(1 - rate) - log(1 / error)
+
+    middle = min(max(bad / samples, _LEAST), 1 - _LEAST) if samples else 0.5
+    lower = _border(beyond, _LEAST, middle) if beyond(_LEAST) > 0 else 0.0
+    upper = _border(beyond, 1 - _LEAST, middle) if beyond(1 - _LEAST) > 0 else 1.0
+    return Interval(lower, upper)
+
+
+def _border(beyond: Callable[[float], float], outside: float, inside: float) -> float:
+    """Where `beyond` changes its sign between the two, by halving; scipy.optimize takes a second to import."""
+    while abs(outside - inside) > _CLOSE:
+        middle = (outside + inside) / 2
+        if beyond(middle) > 0:
+            outside = middle
+        else:
+            inside = middle
+    return outside
+
+
+def difference_sequence(worse: int, better: int, pairs: int, error: float) -> Interval:
+    """How much more often a combination is bad than its base on the same prompts, at every look at once.
+
+    worse: pairs in which only the combination was bad; better: only the base. Each share gets half of the error, so the
+    interval is a little wider than it needs to be.
+    """
+    more = rate_sequence(worse, pairs, error / 2)
+    less = rate_sequence(better, pairs, error / 2)
+    return Interval(more.lower - less.upper, more.upper - less.lower)
