@@ -45,7 +45,8 @@ from monitor.telemetry.workers import WorkerMetrics
 log = logging.getLogger(__name__)
 
 BATCH: Final = 32
-"""Exchanges judged between two turns of the event loop: about 20 ms, so that a scrape never waits longer."""
+"""Exchanges judged between two turns of the event loop: about 20 ms, and up to 60 ms more where the encoder reads some of
+them, so that a scrape never waits longer."""
 SNAPSHOT_S: Final = 5.0
 """Seconds between two snapshots of the detectors' states."""
 REPORT_AGE_S: Final = 5.0
@@ -54,11 +55,12 @@ SHUTDOWN_S: Final = 5.0
 
 
 def build_pipeline(
-    config: Config, registry: Registry, outputs: Sequence[Output], metrics: Metrics
+    config: Config, registry: Registry, outputs: Sequence[Output], metrics: Metrics, *, live: bool = False
 ) -> tuple[Catalog, Pipeline]:
-    """The back half, for live and recorded exchanges alike."""
+    """The back half, for live and recorded exchanges alike; only live ones may not wait for the encoder."""
     catalog = Catalog(registry, config.adapters.max_combinations, config.adapters.unload_grace_s)
-    pipeline = Pipeline(catalog, build_scorer(config.scoring), DETECTORS["windowed"](config.drift), metrics, outputs)
+    scorer = build_scorer(config.scoring, live=live)
+    pipeline = Pipeline(catalog, scorer, DETECTORS["windowed"](config.drift), metrics, outputs)
     return catalog, pipeline
 
 
@@ -86,7 +88,7 @@ class Analysis:
         self._metrics = Metrics(CollectorRegistry(), __version__)
         self._outputs = build_outputs(config.outputs, self._metrics)
         registry = load_registry(config.adapters.registry_file)
-        self._catalog, self._pipeline = build_pipeline(config, registry, self._outputs, self._metrics)
+        self._catalog, self._pipeline = build_pipeline(config, registry, self._outputs, self._metrics, live=True)
         self._workers = WorkerMetrics(
             self._metrics.registry, ENDPOINTS, tuple(ending.value for ending in Ending), config.proxy.workers
         )
