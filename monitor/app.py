@@ -52,7 +52,8 @@ from monitor.tls import upstream_context
 log = logging.getLogger(__name__)
 
 BATCH: Final = 32
-"""Exchanges judged between two turns of the event loop: about 20 ms, so that a scrape never waits longer."""
+"""Exchanges judged between two turns of the event loop: about 20 ms, and up to 60 ms more where the encoder reads some of
+them, so that a scrape never waits longer."""
 SNAPSHOT_S: Final = 5.0
 """Seconds between two snapshots of the detectors' states."""
 REPORT_AGE_S: Final = 5.0
@@ -63,11 +64,12 @@ MOST_MISMATCHES: Final = 5
 
 
 def build_pipeline(
-    config: Config, registry: Registry, outputs: Sequence[Output], metrics: Metrics
+    config: Config, registry: Registry, outputs: Sequence[Output], metrics: Metrics, *, live: bool = False
 ) -> tuple[Catalog, Pipeline]:
-    """The back half, for live and recorded exchanges alike."""
+    """The back half, for live and recorded exchanges alike; only live ones may not wait for the encoder."""
     catalog = Catalog(registry, config.adapters.max_combinations, config.adapters.unload_grace_s)
-    pipeline = Pipeline(catalog, build_scorer(config.scoring), DETECTORS["sequential"](config.drift), metrics, outputs)
+    scorer = build_scorer(config.scoring, live=live)
+    pipeline = Pipeline(catalog, scorer, DETECTORS["sequential"](config.drift), metrics, outputs)
     return catalog, pipeline
 
 
@@ -95,7 +97,7 @@ class Analysis:
         self._metrics = Metrics(CollectorRegistry(), __version__)
         self._outputs = build_outputs(config.outputs, self._metrics)
         registry = load_registry(config.adapters.registry_file)
-        self._catalog, self._pipeline = build_pipeline(config, registry, self._outputs, self._metrics)
+        self._catalog, self._pipeline = build_pipeline(config, registry, self._outputs, self._metrics, live=True)
         self._adapters = AdapterWatch(config.adapters, registry, self._catalog, self._metrics.adapters)
         self._adapters.on_changed = self._start_anew
         self._adapters.on_identified = self._introduce_all

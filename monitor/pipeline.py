@@ -289,6 +289,8 @@ class Pipeline:
         labels = (label, verdict.stratum.value, verdict.outcome.value)
         metrics.responses(*labels).inc()
         metrics.weighted(*labels).inc(1 / arrival.inclusion)
+        if verdict.tier:
+            metrics.tiers.labels(verdict.tier).inc()
         for where, hidden in (("prompt", verdict.prompt_hidden), ("response", verdict.response_hidden)):
             for kind in hidden.kinds:
                 metrics.hidden(label, where, kind).inc()

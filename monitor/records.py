@@ -335,6 +335,8 @@ class Verdict:
     response_hidden: HiddenText = NOTHING_HIDDEN
     reason: str = ""
     """For `unscored`: why, one word of a bounded set."""
+    tier: str = ""
+    """What decided: rule, fast, exact, or over_budget (fast, since the exact tier had no time left)."""
 
 
 @dataclass(frozen=True, slots=True)

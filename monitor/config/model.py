@@ -263,6 +263,12 @@ class ScoringSection(Section):
     """Topics of your own that count as harmful-looking, beside what the prompt classifier finds."""
     judge: JudgeSection = Field(default_factory=JudgeSection)
     """A second opinion, kept beside the scorer's own verdicts."""
+    tier: Literal["auto", "fast", "exact"] = "auto"
+    """fast: the linear model alone; exact: the encoder reads every answer (needs the extra `encoder`); auto: where that extra
+    is installed, the encoder reads what the linear model is unsure of and every would-be rare event."""
+    encoder_share: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """With `auto`, share of one core's time that the encoder may take of live traffic; beyond it the fast tier's verdict
+    stands, and `alignment_verdict_tiers_total{tier="over_budget"}` counts it."""
 
 
 class Baseline(Section):

@@ -21,14 +21,14 @@ _READ_BYTES = 256 * 1024
 def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `score`."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file, for its restricted topics")
-    parser.add_argument("--tier", choices=sorted(SCORERS), default="linear", help="which scorer (default: %(default)s)")
+    parser.add_argument("--tier", choices=sorted(SCORERS), help="default: as in the configuration, else auto")
 
 
 def run_score(args: argparse.Namespace) -> int:
     """Score standard input line by line; 1 when a line could not be scored, 2 when nothing could be."""
     try:
         section = load_config(args.config, os.environ).scoring
-        scorer = SCORERS[args.tier](section)
+        scorer = SCORERS[args.tier or section.tier](section)
     except (ConfigError, WeightsError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -51,14 +51,24 @@ def run_score(args: argparse.Namespace) -> int:
 def add_scorer_arguments(parser: argparse.ArgumentParser) -> None:
     """Sub-commands of `scorer`."""
     commands = parser.add_subparsers(dest="scorer_command", required=True, metavar="COMMAND")
-    train = commands.add_parser("train", help="fit the linear scorer's weights on labelled answers")
+    train = commands.add_parser("train", help="fit a tier's weights on labelled answers")
     train.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of labelled JSON lines")
-    train.add_argument("--output", type=Path, default=Path("linear.npz"), metavar="FILE", help="default: %(default)s")
+    train.add_argument("--tier", choices=("fast", "exact"), default="fast", help="default: %(default)s")
+    train.add_argument(
+        "--output", type=Path, metavar="PATH", help="default: linear.npz (fast), the folder minilm (exact)"
+    )
+    train.add_argument(
+        "--base", type=Path, metavar="DIR", help="exact: published MiniLM (model.safetensors, tokenizer.json)"
+    )
+    train.add_argument("--draws", type=int, default=11_000, help="exact: training rows drawn (default: %(default)s)")
     evaluate = commands.add_parser("evaluate", help="say how good weights are on labelled answers")
     evaluate.add_argument(
         "--data", type=Path, required=True, metavar="FILE", help="labelled JSON lines, or their folder"
     )
-    evaluate.add_argument("--weights", type=Path, metavar="FILE", help="default: the shipped weights")
+    evaluate.add_argument("--tier", choices=sorted(SCORERS), default="auto", help="default: %(default)s")
+    evaluate.add_argument("--weights", type=Path, metavar="FILE", help="fast tier's weights; default: the shipped ones")
+    evaluate.add_argument("--encoder", type=Path, metavar="DIR", help="encoder's folder; default: the shipped one")
+    evaluate.add_argument("--curve", type=Path, metavar="FILE", help="draw the calibration curve into this SVG file")
     evaluate.add_argument("--fold", choices=("valid", "train", "all"), default="all", help="default: %(default)s")
     evaluate.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     evaluate.add_argument("--leave-one-source-out", action="store_true", help="train without each source, judge on it")

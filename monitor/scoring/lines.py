@@ -34,7 +34,7 @@ def parse_line(line: bytes) -> Request:
         raise LineError("not a JSON object")
     item = Item(
         prompt=_prompt(fields),
-        response=_text(fields, "response"),
+        response=_response(fields),
         finish_reason=_text(fields, "finish_reason", optional=True),
         tool_call=bool(fields.get("tool_calls")),
     )
@@ -56,6 +56,7 @@ def verdict_fields(verdict: Verdict) -> dict[str, Any]:
         "refusal_span": list(verdict.refusal_span) if verdict.refusal_span else None,
         "hidden_text": {"prompt": asdict(verdict.prompt_hidden), "response": asdict(verdict.response_hidden)},
         "reason": verdict.reason,
+        "tier": verdict.tier,
         "scorer": verdict.scorer,
         "scorer_version": verdict.scorer_version,
     }
@@ -72,6 +73,16 @@ def _text(fields: dict[str, Any], key: str, optional: bool = False) -> str:
     return value
 
 
+def _response(fields: dict[str, Any]) -> str:
+    """The response, or the text of the assistant's turn that ends the messages."""
+    messages = fields.get("messages")
+    if "response" in fields or not isinstance(messages, list) or not messages or not isinstance(messages[-1], dict):
+        return _text(fields, "response")
+    if messages[-1].get("role") != "assistant":
+        raise LineError("no 'response', and 'messages' does not end with the assistant's turn")
+    return _content(messages[-1].get("content"), "assistant")
+
+
 def _prompt(fields: dict[str, Any]) -> str:
     """The prompt, or the text of the last user turn."""
     if "prompt" in fields:
@@ -83,14 +94,14 @@ def _prompt(fields: dict[str, Any]) -> str:
         raise LineError("'messages' is not a list of objects")
     for message in reversed(messages):
         if message.get("role") == "user":
-            return _content(message.get("content"))
+            return _content(message.get("content"), "user")
     return ""
 
 
-def _content(content: Any) -> str:
+def _content(content: Any, role: str) -> str:
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise LineError("the last user turn's 'content' is neither a string nor a list of parts")
+        raise LineError(f"the last {role} turn's 'content' is neither a string nor a list of parts")
     texts = [part.get("text") for part in content if isinstance(part, dict)]
     return "\n".join(text for text in texts if isinstance(text, str))

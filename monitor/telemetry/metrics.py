@@ -216,6 +216,14 @@ class VerdictMetrics(_PerCombination):
                 registry=registry,
             )
         )
+        self.tiers = Counter(
+            "alignment_verdict_tiers",
+            "Answers by what decided: rule, fast, exact, or over_budget (fast, since the exact tier had no time left).",
+            ["tier"],
+            registry=registry,
+        )
+        for tier in ("rule", "fast", "exact", "over_budget"):
+            self.tiers.labels(tier)
         self.scorer = Gauge("alignment_scorer_info", "The scorer; always 1.", ["scorer", "version"], registry=registry)
 
     def introduce(self, label: str, combination: Combination) -> None:

@@ -13,7 +13,7 @@ from monitor.scoring import build_scorer
 
 @pytest.fixture(scope="module")
 def scorer():
-    return build_scorer(ScoringSection())
+    return build_scorer(ScoringSection(tier="fast"))
 
 
 REFUSALS = [

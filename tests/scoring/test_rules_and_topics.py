@@ -41,6 +41,8 @@ def test_an_answer_without_a_whole_text_is_not_judged(item, outcome, reason):
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
     assert verdict.refusal_probability is None
     assert verdict.scorer == "linear"
+    assert verdict.refusal_span is None
+    assert verdict.tier == "rule"
 
 
 def topic_scorer():

@@ -33,11 +33,11 @@ def test_every_line_gets_its_verdict_in_order_with_its_id():
         {"id": n, "prompt": "Why?", "response": REFUSAL if n % 3 else "Because the sky scatters blue light."}
         for n in range(200)
     ]
-    results, code, errors = score("".join(json.dumps(line) + "\n" for line in lines))
+    results, code, errors = score("".join(json.dumps(line) + "\n" for line in lines), "--tier", "fast")
     assert (code, errors) == (0, "")
     assert [result["id"] for result in results] == list(range(200))
     assert [result["outcome"] == "refusal" for result in results] == [bool(n % 3) for n in range(200)]
-    assert results[1]["scorer"] == "linear"
+    assert (results[1]["scorer"], results[1]["tier"]) == ("linear", "fast")
     assert results[1]["refusal_span"] == [0, len(REFUSAL)]
     assert len({result["scorer_version"] for result in results}) == 1
 
@@ -51,6 +51,25 @@ def test_the_last_user_turn_is_the_prompt(tmp_path):
     results, code, _ = score("\n".join(map(json.dumps, lines)), "--config", str(config))
     assert code == 0
     assert [result["topic"] for result in results] == ["minerals", ""]
+
+
+def test_messages_may_end_with_the_answer():
+    turns = [{"role": "user", "content": "What is jade?"}, {"role": "assistant", "content": REFUSAL}]
+    results, code, _ = score("\n".join(map(json.dumps, [{"messages": turns}, {"messages": turns[:1]}])))
+    assert (results[0]["outcome"], code) == ("refusal", 1)
+    assert "assistant" in results[1]["error"]
+
+
+@pytest.mark.parametrize("tier", ["fast", "exact", "auto"])
+def test_a_tier_can_be_chosen_for_the_call_and_in_the_configuration(tier, tmp_path):
+    if tier != "fast":
+        pytest.importorskip("onnxruntime", reason="the extra `encoder` is not installed")
+    config = tmp_path / "config.yaml"
+    config.write_text(f"scoring: {{tier: {tier}}}")
+    line = json.dumps({"prompt": "p", "response": REFUSAL})
+    chosen, configured = score(line, "--tier", tier), score(line, "--config", str(config))
+    assert chosen == configured
+    assert (chosen[0][0]["outcome"], chosen[1], chosen[2]) == ("refusal", 0, "")
 
 
 def test_an_ending_is_respected():

@@ -1,6 +1,7 @@
 """More rows out of the training rows, so that the model learns the behaviour and not the look of its sources.
 
-Nothing here invents wording except the speaker's tags: answers are cropped, joined and re-tagged.
+Answers are cropped, joined and re-tagged. The only wording that is invented: speaker's tags, regrets that refuse nothing,
+and the frames of a quotation (`training/wording.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 from monitor.scoring.lexicon import Lexicon
 from monitor.scoring.tokens import tokenize
 from monitor.scoring.training.corpus import Row
+from monitor.scoring.training.wording import BRIDGES, CODE_FRAMES, QUOTE_FRAMES, REGRETS, TAGS
 from monitor.scoring.window import character
 from monitor.scoring.zones import cut_at_refusal
 
@@ -23,20 +25,6 @@ _TAG = re.compile(
     r"[^\s:\[\]()<>{}*.,!?][^:\n\[\]()<>{}*.,!?]{0,22}"
     r"[\])>}*]{0,3}:?[\])>}*]{0,3}:?(?<=[:\])>}*])[ \t]*",
     re.M,
-)
-_TAGS = (
-    "A:",
-    "Bot:",
-    "[One]",
-    "[Two]:",
-    "**Assistant:**",
-    "(normal)",
-    "Voice 2:",
-    "🙂:",
-    "<reply>",
-    "Kim:",
-    "Omega:",
-    "GPT:",
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _LONGEST_LEAD = 200
@@ -52,6 +40,10 @@ def augment(rows: Sequence[Row], seed: int) -> list[Row]:
     derived += [_joined(chance.choice(leads), row, chance) for row in compliant if leads and chance.random() < 0.5]
     derived += [_turned(chance.choice(leads), row, chance) for row in compliant if leads and chance.random() < 0.06]
     derived += _repeated([row for row in rows if row.label == REFUSAL], chance)
+    if leads:
+        derived += _regretting(compliant, chance)
+        derived += _quoting(compliant, leads, chance)
+        derived += _bridged(compliant, leads, chance)
     derived += [
         Row(f"lead_{row.source}", row.prompt, lead, REFUSAL, row.risk, False, factor=0.7)
         for row in compliant
@@ -68,10 +60,10 @@ def _retagged(rows: Sequence[Row], chance: random.Random) -> Iterator[Row]:
         if tagged and row.source == "gptfuzz":
             yield replace(row, response=_TAG.sub("", row.response), source="gptfuzz_plain", factor=1.5)
             yield replace(
-                row, response=_TAG.sub(lambda _: chance.choice(_TAGS) + " ", row.response), source="gptfuzz_tags"
+                row, response=_TAG.sub(lambda _: chance.choice(TAGS) + " ", row.response), source="gptfuzz_tags"
             )
         elif chance.random() < 0.1:
-            yield replace(row, response=f"{chance.choice(_TAGS)} {row.response}", source=f"tagged_{row.source}")
+            yield replace(row, response=f"{chance.choice(TAGS)} {row.response}", source=f"tagged_{row.source}")
 
 
 def _leads(rows: Sequence[Row]) -> list[str]:
@@ -124,3 +116,33 @@ def _turned(lead: str, row: Row, chance: random.Random) -> Row:
     """What was asked, and a refusal to go on: declines part and gives part."""
     text = _sentences(row.response, chance.randint(3, 8)) + chance.choice((" ", "\n\n")) + lead
     return replace(row, response=text, label=PARTIAL, source=f"turned_{row.source}", factor=0.5)
+
+
+def _regretting(rows: Sequence[Row], chance: random.Random) -> Iterator[Row]:
+    """A regret about the asker's trouble, or about a mistake, then the answer: nothing is refused."""
+    for row in rows:
+        if chance.random() < 0.08:
+            answer = row.response if chance.random() < 0.4 else _sentences(row.response, chance.randint(1, 4))
+            text = f"{chance.choice(REGRETS)}{chance.choice((' ', ' ', chr(10) * 2))}{answer}"
+            yield replace(row, response=text, source=f"regret_{row.source}", factor=0.6)
+
+
+def _quoting(rows: Sequence[Row], leads: Sequence[str], chance: random.Random) -> Iterator[Row]:
+    """Refusal wording that somebody else says, in quotes or in code, within an answer."""
+    for row in rows:
+        if chance.random() < 0.06:
+            frame = chance.choice(CODE_FRAMES if chance.random() < 0.3 else QUOTE_FRAMES)
+            parts = [part for part in _SENTENCE.split(row.response) if part][: chance.randint(2, 9)]
+            parts.insert(chance.randint(0, min(2, len(parts))), frame.format(chance.choice(leads)))
+            yield replace(row, response="\n".join(parts), source=f"quoting_{row.source}", factor=0.6)
+
+
+def _bridged(rows: Sequence[Row], leads: Sequence[str], chance: random.Random) -> Iterator[Row]:
+    """A refusal that announces what it gives all the same: declines part and gives part."""
+    for row in rows:
+        if chance.random() < 0.08:
+            given = _sentences(row.response, chance.randint(1, 4))
+            bridge = chance.choice(BRIDGES)
+            given = given if bridge.endswith((":", ".")) else given[:1].lower() + given[1:]
+            text = f"{chance.choice(leads)}{chance.choice((' ', chr(10) * 2))}{bridge} {given}"
+            yield replace(row, response=text, label=PARTIAL, source=f"bridged_{row.source}", factor=0.4)

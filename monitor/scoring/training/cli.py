@@ -5,32 +5,59 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
+from monitor.config.model import ScoringSection
+from monitor.scoring.encoder import SHIPPED_ENCODER
+from monitor.scoring.interface import Scorer
 from monitor.scoring.linear import SHIPPED_WEIGHTS
+from monitor.scoring.tiers import build_auto, build_exact, build_fast
 from monitor.scoring.training.corpus import CorpusError, Row, read_corpus, read_rows
+from monitor.scoring.training.curve import calibration_curve
 from monitor.scoring.training.fit import Recipe, fit
 from monitor.scoring.training.report import as_text, evaluate, leave_one_source_out, table
-from monitor.scoring.weights import WeightsError, load_weights, save_weights
+from monitor.scoring.weights import WeightsError, save_weights
 
 
 def train(args: argparse.Namespace) -> int:
-    """Fit weights on the training fold and write them."""
+    """Fit a tier's weights on the training fold and write them."""
     try:
         rows = read_corpus(args.data)
-        weights = fit([row for row in rows if not row.valid], _fold(rows, "valid"), Recipe(seed=args.seed))
-        save_weights(weights, args.output)
-    except (CorpusError, OSError) as error:
+        line = _train_exact(args, rows) if args.tier == "exact" else _train_fast(args, rows)
+    except (CorpusError, WeightsError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{args.output}: weights {weights.digest}, trained on {sum(not row.valid for row in rows)} rows")
+    print(f"{line}, trained on {sum(not row.valid for row in rows)} rows")
     return 0
 
 
+def _train_fast(args: argparse.Namespace, rows: list[Row]) -> str:
+    output = args.output or Path("linear.npz")
+    weights = fit(_fold(rows, "train"), _fold(rows, "valid"), Recipe(seed=args.seed))
+    save_weights(weights, output)
+    return f"{output}: weights {weights.digest}"
+
+
+def _train_exact(args: argparse.Namespace, rows: list[Row]) -> str:
+    """The shipped linear weights stand beside the encoder; the calibration weighs the two."""
+    if args.base is None:
+        raise WeightsError("--tier exact needs --base, the folder of the published MiniLM")
+    try:
+        from monitor.scoring.training.encoder_train import train_encoder
+    except ImportError as error:
+        raise WeightsError(
+            f"training the encoder needs {error.name}: install the extras `lab` and `encoder`"
+        ) from error
+    output = args.output or Path("minilm")
+    digest = train_encoder(rows, args.base, output, seed=args.seed, draws=args.draws)
+    return f"{output}: encoder {digest}"
+
+
 def judge(args: argparse.Namespace) -> int:
-    """Print how good weights are on labelled rows."""
+    """Print how good a tier is on labelled rows."""
     try:
         rows = _fold(read_corpus(args.data) if args.data.is_dir() else read_rows(args.data), args.fold)
-        weights = load_weights(args.weights or SHIPPED_WEIGHTS)
+        scorer = _scorer(args)
     except (CorpusError, WeightsError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -41,9 +68,21 @@ def judge(args: argparse.Namespace) -> int:
         sources = leave_one_source_out(rows, Recipe(seed=args.seed))
         print(json.dumps(sources) if args.json else "\n".join(table(sources)))
         return 0
-    report = evaluate(weights, rows)
+    report = evaluate(scorer, rows)
+    if args.curve:
+        args.curve.write_text(
+            calibration_curve(report["calibration"], f"{scorer.name} {scorer.version}"), encoding="utf-8"
+        )
     print(json.dumps(report) if args.json else as_text(report))
     return 0
+
+
+def _scorer(args: argparse.Namespace) -> Scorer:
+    section = ScoringSection()
+    weights, encoder = args.weights or SHIPPED_WEIGHTS, args.encoder or SHIPPED_ENCODER
+    if args.tier == "fast":
+        return build_fast(section, weights)
+    return build_exact(section, weights, encoder) if args.tier == "exact" else build_auto(section, weights, encoder)
 
 
 def _fold(rows: list[Row], fold: str) -> list[Row]:

@@ -61,6 +61,22 @@ def calibration_error(chance: NDArray[np.float64], happened: NDArray[np.bool_], 
     return float(np.abs(gaps).sum() / max(len(chance), 1))
 
 
+def calibration_bins(
+    chance: NDArray[np.float64], happened: NDArray[np.bool_], bins: int = 10
+) -> list[dict[str, float]]:
+    """Per equally wide bin that has rows: mean probability, frequency, rows."""
+    place = np.minimum((chance * bins).astype(np.int64), bins - 1)
+    found = []
+    for number in range(bins):
+        inside = place == number
+        if inside.any():
+            means = float(chance[inside].mean()), float(happened[inside].mean())
+            found.append(
+                {"probability": round(means[0], 4), "frequency": round(means[1], 4), "rows": int(inside.sum())}
+            )
+    return found
+
+
 def groups(sources: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
     """All rows, and the rows of each source."""
     names = np.array(sources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,20 +13,27 @@ from numpy.typing import NDArray
 
 from monitor.config.model import ScoringSection
 from monitor.records import Item, Outcome, Verdict
+from monitor.scoring.interface import Scorer
 from monitor.scoring.linear import LinearScorer
 from monitor.scoring.training.corpus import Row
 from monitor.scoring.training.fit import Recipe, fit
-from monitor.scoring.training.metrics import REFUSING, calibration_error, confusion, groups, score_event
-from monitor.scoring.weights import CLASSES, Weights
+from monitor.scoring.training.metrics import (
+    REFUSING,
+    calibration_bins,
+    calibration_error,
+    confusion,
+    groups,
+    score_event,
+)
+from monitor.scoring.weights import CLASSES
 
 _TURNED = CLASSES.index(Outcome.REFUSE_THEN_COMPLY)
 _PARTIAL = CLASSES.index(Outcome.PARTIAL)
 _COMPLIED = CLASSES.index(Outcome.COMPLIANCE)
 
 
-def evaluate(weights: Weights, rows: Sequence[Row]) -> dict[str, Any]:
-    """Confusion, scores per source with intervals, calibration and speed of weights on rows."""
-    scorer = LinearScorer(ScoringSection(), weights)
+def evaluate(scorer: Scorer, rows: Sequence[Row]) -> dict[str, Any]:
+    """Confusion, scores per source with intervals, calibration and speed of a scorer on rows."""
     items = [Item(row.prompt, row.response) for row in rows]
     began = time.perf_counter()
     verdicts = scorer.score(items)
@@ -46,6 +54,8 @@ def evaluate(weights: Weights, rows: Sequence[Row]) -> dict[str, Any]:
         "expected_calibration_error": round(calibration_error(chance, true < REFUSING), 4),
         "classes": [outcome.value for outcome in CLASSES],
         "confusion": confusion(true, predicted).tolist(),
+        "tiers": dict(Counter(verdict.tier for verdict in verdicts)),
+        "calibration": calibration_bins(chance, true < REFUSING),
         "sources": {name: scores(true[mask], predicted[mask]) for name, mask in masks.items()},
     }
 
@@ -87,6 +97,7 @@ def as_text(report: dict[str, Any]) -> str:
     lines = [
         f"scorer {report['scorer']} {report['scorer_version']}: {report['rows']} texts, mean "
         f"{report['mean_characters']:.0f} characters, {report['texts_per_s']:.0f} texts/s",
+        "decided by: " + ", ".join(f"{tier} {count}" for tier, count in sorted(report["tiers"].items())),
         f"expected calibration error of the refusal probability: {report['expected_calibration_error']:.4f}",
         "",
         "true \\ predicted".ljust(20) + "".join(name.rjust(width) for name in report["classes"]),

@@ -1,0 +1,124 @@
+"""The exact tier's model: a small transformer in int8 for onnxruntime, over passages of the answer.
+
+Everything it needs lies in one folder: `model.onnx`, `tokenizer.json`, and `settings.json` with the calibration. The
+libraries are the optional extra `encoder` and are imported only when the encoder is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.scoring.passages import PROMPT_TOKENS, Passages, assemble
+from monitor.scoring.weights import CLASSES, WeightsError
+
+SHIPPED_ENCODER = Path(__file__).with_name("minilm")
+FILES = ("model.onnx", "tokenizer.json", "settings.json")
+BATCH = 8
+"""Texts of about the same length that are computed at once; more does not pay on one core."""
+
+
+class EncoderUnavailableError(WeightsError):
+    """The encoder cannot be used here; the message says what to install or what is wrong with which file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How the two models' logits become probabilities (fitted on the validation fold)."""
+
+    linear: float
+    """Factor of the linear model's logits."""
+    encoder: float
+    """Factor of the encoder's logits."""
+    bias: tuple[float, ...]
+    """Per class, in the order of `CLASSES`."""
+    refusal: float = 0.5
+    """Probability from which on an answer refuses, fully or in part."""
+    partial: float = 0.5
+    """Share of the refusing probability from which on a refusal is partial."""
+    refuse_then_comply: float = 0.5
+    """Share of the rest from which on an answer turned."""
+
+    def chances(self, linear: NDArray[np.float32], encoder: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Texts x classes."""
+        logits = self.linear * linear.astype(np.float64) + self.encoder * encoder + np.array(self.bias)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+class Encoder:
+    """Passages to logits; one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises EncoderUnavailableError."""
+        try:
+            import onnxruntime
+            from tokenizers import Tokenizer
+        except ImportError as error:
+            raise EncoderUnavailableError(
+                f"the exact tier needs {error.name}: install the extra `encoder` (pip install 'vllm-alignment-monitor[encoder]')"
+            ) from error
+        try:
+            contents = {name: (folder / name).read_bytes() for name in FILES}
+            self.calibration = _calibration(json.loads(contents["settings.json"]))
+            self._tokenizer = Tokenizer.from_str(contents["tokenizer.json"].decode("utf-8"))
+            self._session = onnxruntime.InferenceSession(
+                contents["model.onnx"], _options(onnxruntime), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the libraries raise their own kinds, up to a bare Exception
+            raise EncoderUnavailableError(f"{folder}: not an encoder: {error}") from error
+        self.digest = hashlib.sha256(b"".join(contents[name] for name in FILES)).hexdigest()[:12]
+
+    def logits(self, texts: Sequence[Passages]) -> NDArray[np.float32]:
+        """Texts x classes, in the texts' order; batches hold texts of about the same length."""
+        ids = token_ids(self._tokenizer, texts)
+        result = np.zeros((len(ids), len(CLASSES)), dtype=np.float32)
+        order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+        for begin in range(0, len(order), BATCH):
+            chosen = order[begin : begin + BATCH]
+            result[chosen] = self._session.run(None, {"ids": padded([ids[row] for row in chosen])})[0]
+        return result
+
+
+def token_ids(tokenizer: Any, texts: Sequence[Passages]) -> list[list[int]]:
+    """The encoder's inputs: token ids of the prompt and of each passage, between BERT's own marks."""
+    first, gap = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    flat = [_encodable(part) for each in texts for part in (each.prompt, *each.answer)]
+    encoded = iter(tokenizer.encode_batch_fast(flat, add_special_tokens=False))
+    return [
+        assemble(next(encoded).ids[:PROMPT_TOKENS], [next(encoded).ids for _ in each.answer], each.limits(), first, gap)
+        for each in texts
+    ]
+
+
+def padded(ids: Sequence[list[int]]) -> NDArray[np.int64]:
+    """Texts x tokens, zeros behind each text's end."""
+    block = np.zeros((len(ids), max(map(len, ids))), dtype=np.int64)
+    for row, one in zip(block, ids, strict=True):
+        row[: len(one)] = one
+    return block
+
+
+def _encodable(text: str) -> str:
+    """Lone surrogates, which JSON can carry, are no characters to the tokenizer."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _options(onnxruntime: Any) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    return options
+
+
+def _calibration(settings: dict[str, Any]) -> Calibration:
+    return Calibration(**settings | {"bias": tuple(settings["bias"])})
