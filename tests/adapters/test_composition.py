@@ -124,7 +124,9 @@ def test_fewer_modules_are_a_subset_with_the_share_that_they_cover(lab: list[Ada
 
 def test_a_linear_merge_that_was_factored_anew_is_still_found(lab: list[AdapterWeights], tmp_path: Path) -> None:
     made = merge.merge("linear", [(lab_adapter.load(LAB / name), scale) for name, scale in COMPOSITIONS[0].items()])
-    write(tmp_path / "made", refactored({m: (a.astype(float), b.astype(float)) for m, (a, b) in made.factors.items()}, 4))
+    write(
+        tmp_path / "made", refactored({m: (a.astype(float), b.astype(float)) for m, (a, b) in made.factors.items()}, 4)
+    )
     found = identify(AdapterWeights(tmp_path / "made"), lab)
     recovered(found, COMPOSITIONS[0])
     assert found.method == "linear, refactored"
@@ -241,7 +243,8 @@ def test_inner_products_are_those_of_the_full_updates_and_come_back_from_disk(tm
         [
             [
                 sum(
-                    ((x := one.factors(m))[1] @ x[0] * ((y := other.factors(m))[1] @ y[0])).sum() for m in sorted(modules)
+                    ((x := one.factors(m))[1] @ x[0] * ((y := other.factors(m))[1] @ y[0])).sum()
+                    for m in sorted(modules)
                 )
                 for other in known
             ]
