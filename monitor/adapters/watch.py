@@ -197,6 +197,7 @@ class AdapterWatch:
         return {
             "status": validation.status.value if validation else None,
             "status_reason": validation.reason if validation else "",
+            "validation_required": self.required,
             "findings": list(validation.findings) if validation else [],
             "digest": contents.digest if contents else "",
             "digest_problem": contents.problem if contents else "not looked at yet",
