@@ -63,10 +63,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--among", type=Path, nargs="+", required=True, metavar="DIR", help="adapters, or folders of them"
     )
     look.add_argument("--cache", type=Path, metavar="DIR", help="folder that keeps inner products for the next time")
-    pairs = action("rank-pairs", "order pairs of adapters by what their updates share: what to evaluate first", _rank_pairs)
+    pairs = action(
+        "rank-pairs", "order pairs of adapters by what their updates share: what to evaluate first", _rank_pairs
+    )
     pairs.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="adapters, or folders of them")
     pairs.add_argument(
-        "--alignment", type=Path, metavar="ADAPTER", help="the update that aligned the base, as an adapter of the same shape"
+        "--alignment",
+        type=Path,
+        metavar="ADAPTER",
+        help="the update that aligned the base, as an adapter of the same shape",
     )
     pairs.add_argument("--cache", type=Path, metavar="DIR", help="folder that keeps inner products for the next time")
 

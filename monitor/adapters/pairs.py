@@ -44,9 +44,7 @@ class Pair:
         return asdict(self)
 
 
-def rank_pairs(
-    adapters: Sequence[AdapterWeights], gram: Gram, alignment: AdapterWeights | None = None
-) -> list[Pair]:
+def rank_pairs(adapters: Sequence[AdapterWeights], gram: Gram, alignment: AdapterWeights | None = None) -> list[Pair]:
     """All pairs, those to be evaluated first at the beginning.
 
     alignment: the update that made the base an aligned one, as low-rank factors. Pairs whose sum goes against it come before all

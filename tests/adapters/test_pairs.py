@@ -56,7 +56,9 @@ def test_a_sum_that_undoes_the_alignment_is_seen_against_it(adapters: list[Adapt
     assert found["one", "near"] == pytest.approx(0.95, abs=0.05)
 
 
-def test_the_lab_s_colluding_pairs_come_before_those_that_were_measured_as_benign(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_lab_s_colluding_pairs_come_before_those_that_were_measured_as_benign(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["registry", "rank-pairs", str(LAB), "--alignment", str(LAB / "align")]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     order = [frozenset((one["first"], one["second"])) for one in lines]

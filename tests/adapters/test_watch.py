@@ -212,3 +212,24 @@ async def test_an_unwritable_events_file_is_logged_and_stops_nothing(
     await watched.serve("single")
     assert watched.shown("single")["digest"]
     assert any("adapters.events_file" in record.message for record in caplog.records)
+
+
+async def test_a_merge_is_told_once_its_parts_are_loaded_later(place: Path) -> None:
+    for name in ("alpha", "beta"):
+        (place / "known" / name).rename(place / name)
+    watched = Watched(place, known=())
+    await watched.serve("merged", "single")
+    assert watched.shown("merged")["composition"] == ""
+    await watched.serve("merged", "single", "alpha", "beta")
+    assert watched.shown("merged")["composition"].startswith("1.3 beta + 0.7 alpha")
+
+
+async def test_a_known_adapter_that_changed_is_not_taken_for_what_it_was(place: Path) -> None:
+    cache = place / "cache"
+    await Watched(place, cache_folder=cache).serve("merged")
+    write(place / "known" / "alpha", drawn(11))
+    write(place / "known" / "beta", drawn(12))
+    again = Watched(place, cache_folder=cache)
+    await again.serve("merged")
+    assert again.shown("merged")["composition"] == ""
+    assert again.shown("merged")["composition_details"]["verdict"] == "unexplained"
