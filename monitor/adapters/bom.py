@@ -238,7 +238,7 @@ def _base_component(registry: Registry) -> Any:
 
 
 def _adapter_component(one: KnownAdapter) -> Any:
-    from cyclonedx.factory.license import LicenseFactory
+    from cyclonedx.contrib.license.factories import LicenseFactory
 
     return _component(
         "adapter",
@@ -255,13 +255,14 @@ def _combination_component(one: DeclaredCombination, registry: Registry) -> Any:
     from cyclonedx.model.component import Pedigree
 
     known = {adapter.name: adapter.digest for adapter in registry.adapters}
+    ref = _ref("combination", one.served_name)
     parts = [
         _component(
             "part",
             part.adapter,
             part.digest or known.get(part.adapter, ""),
             {"scale": repr(part.scale), "number": str(number)},
-            bom_ref=f"{_ref('combination', one.served_name)}:part:{number}",
+            bom_ref=f"{ref}:part:{number}",
         )
         for number, part in enumerate(one.parts)
     ]
@@ -271,7 +272,7 @@ def _combination_component(one: DeclaredCombination, registry: Registry) -> Any:
         one.digest,
         {"merge": one.merge, "quarantined": one.quarantined, "approval": _approval(one.approval)},
         pedigree=Pedigree(ancestors=parts),
-        bom_ref=_ref("combination", one.served_name),
+        bom_ref=ref,
     )
 
 

@@ -18,6 +18,7 @@ from monitor.adapters.bom import bom_of
 from monitor.adapters.composition import identify
 from monitor.adapters.digest import adapter_digest, base_digest
 from monitor.adapters.gram import Gram
+from monitor.adapters.pairs import rank_pairs
 from monitor.adapters.registry import Registry, load_registry
 from monitor.adapters.signing import Trust, verify_bundle
 from monitor.adapters.validation import validate
@@ -62,6 +63,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--among", type=Path, nargs="+", required=True, metavar="DIR", help="adapters, or folders of them"
     )
     look.add_argument("--cache", type=Path, metavar="DIR", help="folder that keeps inner products for the next time")
+    pairs = action(
+        "rank-pairs", "order pairs of adapters by what their updates share: what to evaluate first", _rank_pairs
+    )
+    pairs.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="adapters, or folders of them")
+    pairs.add_argument(
+        "--alignment",
+        type=Path,
+        metavar="ADAPTER",
+        help="the update that aligned the base, as an adapter of the same shape",
+    )
+    pairs.add_argument("--cache", type=Path, metavar="DIR", help="folder that keeps inner products for the next time")
 
 
 def _add_add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -301,6 +313,19 @@ def _identify(args: argparse.Namespace) -> int:
         for one in (query, *known):
             one.key = adapter_digest(one.folder)
     print(json.dumps(identify(query, known, Gram(args.cache)).as_json(), indent=1))
+    return 0
+
+
+def _rank_pairs(args: argparse.Namespace) -> int:
+    adapters = [AdapterWeights(folder) for folder in _adapters(args.folders)]
+    alignment = AdapterWeights(args.alignment) if args.alignment else None
+    if alignment:
+        adapters = [one for one in adapters if one.folder.resolve() != alignment.folder.resolve()]
+    if args.cache:
+        for one in (*adapters, *([alignment] if alignment else [])):
+            one.key = adapter_digest(one.folder)
+    for pair in rank_pairs(adapters, Gram(args.cache), alignment):
+        _print(pair.as_json())
     return 0
 
 

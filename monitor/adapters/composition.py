@@ -115,14 +115,14 @@ def identify(query: AdapterWeights, known: Sequence[AdapterWeights], gram: Gram 
     begun = time.perf_counter()
     gram = gram or Gram()
     known = [one for one in known if one.folder != query.folder]
-    comparable = [one for one in known if _comparable(query, one)]
+    fitting = [one for one in known if comparable(query, one)]
     notes = [f"{query.name}: {what}" for what in query.unhandled]
-    if len(comparable) < len(known):
-        notes.append(f"{len(known) - len(comparable)} known adapters change none of its modules")
-    cosines = gram.cosines(query, comparable)
-    case = _candidates(query, comparable, cosines, gram)
+    if len(fitting) < len(known):
+        notes.append(f"{len(known) - len(fitting)} known adapters change none of its modules")
+    cosines = gram.cosines(query, fitting)
+    case = _candidates(query, fitting, cosines, gram)
     found = _explain(case, gram)
-    nearest = [(comparable[index].name, round(float(cosine), 4)) for index, cosine in _closest(cosines, NEAREST)]
+    nearest = [(fitting[index].name, round(float(cosine), 4)) for index, cosine in _closest(cosines, NEAREST)]
     notes += [f"{one.name}: {what}" for one in case.known for what in one.unhandled if _names(found, one)]
     return replace(
         found,
@@ -134,7 +134,8 @@ def identify(query: AdapterWeights, known: Sequence[AdapterWeights], gram: Gram 
     )
 
 
-def _comparable(query: AdapterWeights, one: AdapterWeights) -> bool:
+def comparable(query: AdapterWeights, one: AdapterWeights) -> bool:
+    """True when both change a module in common, and of one base model."""
     common = query.modules & one.modules
     return bool(common) and all(query.shape(module) == one.shape(module) for module in common)
 

@@ -240,7 +240,7 @@ class Gram:
             key=np.array(key),
             modules=np.array(row.modules),
             others=np.array(list(row.products)),
-            products=np.array(list(row.products.values()), np.float64).reshape(len(row.products), -1),
+            products=np.array(list(row.products.values()), np.float64).reshape(len(row.products), len(row.modules)),
             near=np.array(list(row.cosines)),
             cosines=np.array(list(row.cosines.values())),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -40,10 +39,10 @@ def verify_bundle(folder: Path, trust: Trust) -> Signed:
     bundle = bundle_of(folder)
     if bundle is None:
         return Signed("unsigned")
-    if importlib.util.find_spec("model_signing") is None:
+    try:
+        from model_signing import hashing, verifying
+    except ImportError:
         return Signed("unchecked", "needs the extra `signing`: pip install 'vllm-alignment-monitor[signing]'")
-    from model_signing import hashing, verifying
-
     config = verifying.Config()  # type: ignore[no-untyped-call]
     if trust.public_key:
         config = config.use_elliptic_key_verifier(public_key=trust.public_key)

@@ -18,6 +18,8 @@ from monitor.adapters.weights import AdapterWeights, Wide
 
 INSIDE: Final = 0.98
 """Share of an adapter's energy that lies in another's spaces, from which it counts as contained."""
+HOPELESS_AFTER: Final = 3
+"""Steps after which a sum that is cut must be near the query, or it is something else."""
 MODULES: Final = 24
 """Modules that are looked at, spread evenly: each alone is decisive."""
 
@@ -72,14 +74,17 @@ def _in_module(outer: tuple[Wide, Wide], inner: tuple[Wide, Wide]) -> tuple[floa
     return float((other**2).sum()) / energy, rank / trace if trace else float("nan")
 
 
-def truncated_sum(parts: Sequence[tuple[Wide, Wide]], weights: Wide, rank: int) -> tuple[Wide, Wide]:
-    """Best factors (a, b) of the given rank of a weighted sum of updates, by QR first: no full matrix is decomposed."""
-    a = np.concatenate([one for one, _ in parts])
-    b = np.concatenate([one * weight for (_, one), weight in zip(parts, weights, strict=True)], axis=1)
-    left, left_core = np.linalg.qr(b)
-    right, right_core = np.linalg.qr(a.T)
-    u, values, vt = np.linalg.svd(left_core @ right_core.T)
-    return vt[:rank] @ right.T, left @ (u[:, :rank] * values[:rank])
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """One module in the bases that the parts' factors span: everything that a sum of them can be is a small matrix there."""
+
+    parts: Wide
+    """[parts, left, right] updates of the parts."""
+    query: Wide
+    """[left, right] what of the query lies there."""
+    square: float
+    """The query's whole energy."""
+    rank: int
 
 
 def fit_truncated(
@@ -90,22 +95,43 @@ def fit_truncated(
     The cut takes energy from every part, so plain least squares finds weights that are too small. Here the weighted sum is cut
     to the query's rank as well, and the weights are moved until its inner products with the parts are the query's.
     """
-    modules = [one for one in sorted(query.modules) if all(one in part.modules for part in parts)]
-    factors = {one: (query.factors(one), [part.factors(one) for part in parts]) for one in modules}
-    gram = sum((_inner(inside, inside) for _, inside in factors.values()), np.zeros((len(parts), len(parts))))
-    target = sum((_inner([own], inside)[0] for own, inside in factors.values()), np.zeros(len(parts)))
-    square = sum(float(_inner([own], [own])[0, 0]) for own, _ in factors.values())
-    for step in range(steps + 1):
-        reached, left = np.zeros(len(parts)), 0.0
-        for own, inside in factors.values():
-            made = truncated_sum(inside, weights, own[0].shape[0])
-            reached += _inner([made], inside)[0]
-            left += float(_inner([own, made], [own, made]) @ np.array([1.0, -1.0]) @ np.array([1.0, -1.0]))
-        if step < steps:
-            weights = weights + np.linalg.lstsq(gram, target - reached, rcond=1e-10)[0]
-    return weights, float(np.sqrt(max(left, 0.0) / square)) if square > 0 else float("nan")
+    cores = [core for module in sorted(query.modules) if (core := _core(query, parts, module)) is not None]
+    gram = np.sum([np.einsum("ilr,jlr->ij", core.parts, core.parts) for core in cores], axis=0)
+    target = np.sum([np.einsum("ilr,lr->i", core.parts, core.query) for core in cores], axis=0)
+    residual = float("inf")
+    for step in range(steps):
+        reached, residual = _reached(cores, weights)
+        change = np.linalg.lstsq(gram, target - reached, rcond=1e-10)[0]
+        if (step >= HOPELESS_AFTER and residual > 0.5) or np.abs(change).max() < 1e-4 * np.abs(weights).max():
+            break
+        weights = weights + change
+    return weights, residual
 
 
-def _inner(first: Sequence[tuple[Wide, Wide]], second: Sequence[tuple[Wide, Wide]]) -> Wide:
-    """[first, second] inner products of updates given as factors."""
-    return np.array([[float(((a @ c.T) * (b.T @ d)).sum()) for c, d in second] for a, b in first])
+def _core(query: AdapterWeights, parts: Sequence[AdapterWeights], module: str) -> _Core | None:
+    """None where no part changes the module."""
+    found = [part.factors(module) if module in part.modules else None for part in parts]
+    present = [one for one in found if one is not None]
+    if not present:
+        return None
+    left, _ = np.linalg.qr(np.concatenate([b for _, b in present], axis=1))
+    right, _ = np.linalg.qr(np.concatenate([a for a, _ in present]).T)
+    inside = np.zeros((len(parts), left.shape[1], right.shape[1]))
+    for at, one in enumerate(found):
+        if one is not None:
+            inside[at] = (left.T @ one[1]) @ (one[0] @ right)
+    a, b = query.factors(module)
+    square = float(np.vdot(a @ a.T, b.T @ b))
+    return _Core(inside, (left.T @ b) @ (a @ right), square, a.shape[0])
+
+
+def _reached(cores: Sequence[_Core], weights: Wide) -> tuple[Wide, float]:
+    """Inner products of the cut sum with the parts, and its relative distance from the query."""
+    reached, left, whole = np.zeros(len(weights)), 0.0, 0.0
+    for core in cores:
+        u, values, vt = np.linalg.svd(np.tensordot(weights, core.parts, axes=1))
+        made = (u[:, : core.rank] * values[: core.rank]) @ vt[: core.rank]
+        reached += np.einsum("ilr,lr->i", core.parts, made)
+        left += core.square - 2 * float(np.vdot(core.query, made)) + float(np.vdot(made, made))
+        whole += core.square
+    return reached, float(np.sqrt(max(left, 0.0) / whole)) if whole > 0 else float("nan")

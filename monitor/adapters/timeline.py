@@ -93,9 +93,9 @@ class Timeline:
                 continue
             known.base = not model.parent
             if known.root != model.root:
-                known.root = model.root
+                before, known.root = known.root, model.root
                 kind = AdapterEvent.BASE_CHANGED if known.base else AdapterEvent.RELOADED_IN_PLACE
-                self._add(Event(time, kind, name, model.root, detail=f"before from {known.root or 'an unknown path'}"))
+                self._add(Event(time, kind, name, model.root, detail=f"before from {before or 'an unknown path'}"))
         for calls in (self._loads, self._unloads):
             for name in [name for name, at in calls.items() if time - at > CALL_S]:
                 del calls[name]

@@ -7,17 +7,19 @@ process has the lowest priority anyway. The server's list never waits for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
 from monitor.adapters.catalog import Catalog, ServedModel
-from monitor.adapters.composition import Composition, identify
+from monitor.adapters.composition import LEAST_COSINE, Composition, comparable, identify
 from monitor.adapters.digest import Contents, Digests, within
 from monitor.adapters.gram import Gram
 from monitor.adapters.registry import Registry
@@ -29,6 +31,9 @@ from monitor.records import Combination
 from monitor.telemetry.metrics import AdapterMetrics
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_KNOWN: Final = 500
 """Adapters that a served one is compared with at most."""
@@ -59,12 +64,13 @@ class AdapterWatch:
         self._metrics = metrics
         self.timeline = Timeline(self._note_event)
         self._digests = Digests(section.folders)
+        self._known_files = Digests(section.known)
         self._gram = Gram(section.cache_folder)
         self._models: Sequence[ServedModel] = ()
         self._contents: dict[str, Contents] = {}
         self._compositions: dict[str, Composition] = {}
-        self._composed_from: dict[str, str] = {}
-        """Served name -> digest with which it was identified."""
+        self._compared: dict[str, tuple[str, frozenset[str]]] = {}
+        """Served name -> its digest when it was compared, and the digests of what was served then."""
         self._wanted = asyncio.Event()
         self._statuses: dict[str, Validation] = {}
         self.on_changed: Callable[[Sequence[str]], None] = lambda _labels: None
@@ -87,7 +93,7 @@ class AdapterWatch:
         for gone in self._contents.keys() - {model.name for model in models}:
             self._contents.pop(gone)
             self._compositions.pop(gone, None)
-            self._composed_from.pop(gone, None)
+            self._compared.pop(gone, None)
         self._wanted.set()
 
     def note_admin_call(self, method: str, target: str, status: int, model_name: str, at: float) -> bool:
@@ -104,17 +110,21 @@ class AdapterWatch:
     async def look(self) -> None:
         """One look at the files of everything that is served."""
         models = list(self._models)
-        contents = await asyncio.to_thread(self._read, models)
+        contents = await _in_thread(self._read, models)
         self._take_contents(contents)
         for model in models:
             if self._is_due(model):
-                found = await asyncio.to_thread(self._identify, model, models)
-                self._composed_from[model.name] = self._contents[model.name].digest
+                digest, known = self._contents[model.name].digest, self._known_digests()
+                found = await _in_thread(self._identify, model, models)
+                if self._contents.get(model.name, Contents("")).digest != digest:
+                    continue  # it was unloaded or replaced meanwhile
+                self._compared[model.name] = digest, known
                 if found is not None:
                     self._take_composition(model.name, found)
 
     def _read(self, models: Sequence[ServedModel]) -> dict[str, Contents]:
         """In a thread: digests of all served names."""
+        self._digests.forget_except([model.root for model in models])
         return {model.name: self._digests.of(model.root, base=not model.parent) for model in models}
 
     def _take_contents(self, contents: Mapping[str, Contents]) -> None:
@@ -135,30 +145,51 @@ class AdapterWatch:
             self.on_identified()
 
     def _is_due(self, model: ServedModel) -> bool:
-        """An adapter whose composition nobody declared, readable, and not identified with these contents yet."""
+        """A readable adapter whose composition nobody declared, and that was not compared with what is known now."""
         contents = self._contents.get(model.name)
-        return bool(
-            model.parent
-            and contents is not None
-            and contents.digest
-            and not self._registry.declares(model.name)
-            and self._composed_from.get(model.name) != contents.digest
-        )
+        if not model.parent or contents is None or not contents.digest or self._registry.declares(model.name):
+            return False
+        digest, known = self._compared.get(model.name, ("", frozenset()))
+        found = self._compositions.get(model.name)
+        certain = found is not None and found.confidence == "high"
+        return digest != contents.digest or (not certain and not self._known_digests() <= known)
+
+    def _known_digests(self) -> frozenset[str]:
+        """Of the served adapters; the folders of known ones are read anew with each comparison."""
+        return frozenset(one.digest for one in self._contents.values() if one.digest)
 
     def _identify(self, model: ServedModel, models: Sequence[ServedModel]) -> Composition | None:
         """In a thread: what an adapter is made of; None when nothing can be said."""
-        folders = known_folders(self._section.known)
+        digest = self._contents[model.name].digest
         try:
-            query = _open(within(Path(model.root), self._section.folders), self._contents[model.name].digest)
-            for other in models:
-                if other.parent and other.name != model.name and self._contents.get(other.name, Contents("")).digest:
-                    folders.append(within(Path(other.root), self._section.folders))
-            known = [found for folder in list(dict.fromkeys(folders))[:MAX_KNOWN] if (found := _try(folder))]
-            known = [one for one in known if one.folder.resolve() != query.folder.resolve()]
-            return identify(query, known, self._gram) if known else None
-        except (AdapterFilesError, ValueError, OSError) as error:
+            query = _open(within(Path(model.root), self._section.folders), digest)
+        except AdapterFilesError as error:
             log.warning("%s cannot be compared with the known adapters: %s", model.name, error)
             return None
+        known = [one for one in self._known(models) if one.key != digest or one.folder.resolve() != query.folder]
+        before = self._compositions.get(model.name)
+        if before is not None and self._compared.get(model.name, ("",))[0] == digest:
+            old = self._compared[model.name][1]
+            new = [one for one in known if one.key not in old and comparable(query, one)]
+            if all(abs(cosine) < LEAST_COSINE for cosine in self._gram.cosines(query, new)):
+                return before  # what came since has nothing to do with it
+        return identify(query, known, self._gram) if known else None
+
+    def _known(self, models: Sequence[ServedModel]) -> list[AdapterWeights]:
+        """The adapters of the known folders and the served ones, each under its digest."""
+        digests = {folder: self._known_files.of(str(folder)).digest for folder in known_folders(self._section.known)}
+        for model in models:
+            contents = self._contents.get(model.name)
+            if model.parent and contents is not None and contents.digest:
+                digests.setdefault(Path(model.root), contents.digest)
+        found: dict[Path, AdapterWeights] = {}
+        for folder, digest in list(digests.items())[:MAX_KNOWN]:
+            try:
+                if digest:
+                    found.setdefault(folder.resolve(), _open(folder, digest))
+            except AdapterFilesError as error:
+                log.warning("a known adapter is left out: %s", error)  # the others still tell something
+        return list(found.values())
 
     def _take_composition(self, name: str, found: Composition) -> None:
         self._compositions[name] = found
@@ -197,6 +228,7 @@ class AdapterWatch:
         return {
             "status": validation.status.value if validation else None,
             "status_reason": validation.reason if validation else "",
+            "validation_required": self.required,
             "findings": list(validation.findings) if validation else [],
             "digest": contents.digest if contents else "",
             "digest_problem": contents.problem if contents else "not looked at yet",
@@ -256,10 +288,27 @@ def _open(folder: Path, digest: str) -> AdapterWeights:
     return weights
 
 
-def _try(folder: Path) -> AdapterWeights | None:
-    """A known adapter; None when it cannot be read: the others still tell something."""
-    try:
-        return AdapterWeights(folder)
-    except AdapterFilesError as error:
-        log.warning("a known adapter is left out: %s", error)
-        return None
+async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run work in a thread that does not keep the process from ending, as the executor's threads would."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]  # there is a result when there is no error
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = work(*args, **kwargs)
+        except Exception as raised:  # noqa: BLE001  # handed to the task that waits
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name="adapter files", daemon=True).start()
+    return await done

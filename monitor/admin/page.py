@@ -115,7 +115,7 @@ def _trust(one: dict[str, Any]) -> list[str]:
     lines = []
     if one.get("composition"):
         lines.append(f"its weights say: {one['composition']}")
-    if one.get("status"):
+    if one.get("status") and (one["validation_required"] or one["status"] != "unvalidated"):
         lines.append(f"{one['status']}: {one['status_reason']}")
     if one.get("digest"):
         lines.append(f"contents {one['digest'][:12]}")

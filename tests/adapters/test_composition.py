@@ -124,9 +124,7 @@ def test_fewer_modules_are_a_subset_with_the_share_that_they_cover(lab: list[Ada
 
 def test_a_linear_merge_that_was_factored_anew_is_still_found(lab: list[AdapterWeights], tmp_path: Path) -> None:
     made = merge.merge("linear", [(lab_adapter.load(LAB / name), scale) for name, scale in COMPOSITIONS[0].items()])
-    write(
-        tmp_path / "made", refactored({m: (a.astype(float), b.astype(float)) for m, (a, b) in made.factors.items()}, 4)
-    )
+    lab_adapter.save(merge.merge("svd", [(made, 1.0)]), tmp_path / "made")
     found = identify(AdapterWeights(tmp_path / "made"), lab)
     recovered(found, COMPOSITIONS[0])
     assert found.method == "linear, refactored"

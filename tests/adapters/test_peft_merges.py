@@ -15,12 +15,8 @@ transformers = pytest.importorskip("transformers")
 
 WEIGHTS = {"p0": 0.7, "p2": 0.5, "p3": 1.2}
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-PRUNED = {
-    "ties": "ties or magnitude_prune",
-    "magnitude_prune": "ties or magnitude_prune",
-    "dare_linear": "dare",
-    "dare_ties": "dare",
-}
+BY_SIZE = "ties or magnitude_prune"
+PRUNED = {"ties": BY_SIZE, "magnitude_prune": BY_SIZE, "dare_linear": "dare", "dare_ties": "dare"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,92 @@
+"""Which pairs of adapters to evaluate first: a cheap score from the weights alone.
+
+With n adapters there are n (n - 1) / 2 pairs, and nobody evaluates them all. Two updates that share directions act on the same
+features, so their sum does more than each; two that share none act side by side. The score is the cross term of the sum's
+energy, |D1 + D2|^2 = |D1|^2 + |D2|^2 + 2 <D1, D2>, of the products BA (not of A and B apart, which can be rescaled against each
+other at will). It orders work. It does not say that a pair is dangerous, nor that another one is safe.
+
+Of the lab's 55 pairs the three that were measured as colluding stand at places 5, 9 and 21, all before the three that were measured
+as benign; but they were trained together, which is why they share directions at all, and pairs with a large single adapter
+stand above them. The cosine with the lab's alignment update tells nothing there (below 0.01 for every pair).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from monitor.adapters.gram import Gram
+from monitor.adapters.weights import AdapterWeights, Wide
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two adapters and what their updates have in common."""
+
+    first: str
+    second: str
+    score: float
+    """|2 <D1, D2>|: energy that the sum has more, or less, than its parts have."""
+    cosine: float
+    """Negative where they cancel each other."""
+    shared_modules: float
+    """Share of modules that both change in which they agree in direction (cosine above 0.1)."""
+    cancelled: float
+    """Share of those in which they cancel each other (cosine below -0.1)."""
+    against_alignment: float | None
+    """Cosine of the sum with the alignment update, sign turned: above 0 it undoes it. None without one."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def rank_pairs(adapters: Sequence[AdapterWeights], gram: Gram, alignment: AdapterWeights | None = None) -> list[Pair]:
+    """All pairs, those to be evaluated first at the beginning.
+
+    alignment: the update that made the base an aligned one, as low-rank factors. Pairs whose sum goes against it come before all
+    others of the same score.
+    """
+    everyone = [*adapters, *([alignment] if alignment else [])]
+    gram.ensure(everyone)
+    modules = frozenset().union(*(one.modules for one in everyone))
+    matrix = gram.matrix(everyone, modules)
+    found = [
+        _pair(adapters, gram, matrix, first, second, aligned=alignment is not None)
+        for second in range(len(adapters))
+        for first in range(second)
+    ]
+    return sorted(found, key=lambda pair: (-pair.score, -(pair.against_alignment or 0.0), pair.first, pair.second))
+
+
+def _pair(
+    adapters: Sequence[AdapterWeights], gram: Gram, matrix: Wide, first: int, second: int, *, aligned: bool
+) -> Pair:
+    one, other = adapters[first], adapters[second]
+    own, theirs, both = matrix[first, first], matrix[second, second], matrix[first, second]
+    cosines = _by_module(one, other, gram)
+    against = None
+    if aligned:
+        energy = (own + theirs + 2 * both) * matrix[-1, -1]
+        against = -float((matrix[first, -1] + matrix[second, -1]) / np.sqrt(energy)) if energy > 0 else 0.0
+    return Pair(
+        one.name,
+        other.name,
+        round(float(abs(2 * both)), 4),
+        round(float(both / np.sqrt(own * theirs)), 4) if own > 0 and theirs > 0 else 0.0,
+        round(float((cosines > 0.1).mean()), 4) if len(cosines) else 0.0,
+        round(float((cosines < -0.1).mean()), 4) if len(cosines) else 0.0,
+        None if against is None else round(against, 4),
+    )
+
+
+def _by_module(one: AdapterWeights, other: AdapterWeights, gram: Gram) -> Wide:
+    """[modules that both change] cosines."""
+    common = sorted(one.modules & other.modules)
+    products = gram.by_module(one, other, common)
+    energy = gram.by_module(one, one, common) * gram.by_module(other, other, common)
+    found: Wide = products[energy > 0] / np.sqrt(energy[energy > 0])
+    return found

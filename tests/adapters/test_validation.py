@@ -1,0 +1,108 @@
+"""The status of a combination follows from the registry and from what is served, and an approval from nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from monitor.adapters import Registry
+from monitor.adapters.validation import RESERVED, Status, validate
+
+ALPHA, BETA, MERGED, BASE, OTHER = (digit * 64 for digit in "abcde")
+EVALUATION = {"date": "2026-11-24", "scope": "combined", "suite": "held"}
+
+
+def registry(**merge: Any) -> Registry:
+    content: dict[str, Any] = {
+        "base": "base",
+        "base_digest": BASE,
+        "adapters": [{"name": "alpha", "digest": ALPHA}, {"name": "beta", "digest": BETA, "external": True}],
+        "combinations": [
+            {"served_name": "ab", "parts": [{"adapter": "alpha", "scale": 0.7}, {"adapter": "beta"}], "merge": "cat",
+             "digest": MERGED} | merge
+        ],
+    }  # fmt: skip
+    return Registry.model_validate(content)
+
+
+def approved() -> Registry:
+    made = registry()
+    identity = made.combination("ab", "base").id
+    return registry(approval={"by": "me", "date": "2026-11-24", "id": identity, "digest": MERGED})
+
+
+def status(of: Registry, digest: str = MERGED, base_digest: str = "", **more: Any) -> Status:
+    return validate(of, of.combination("ab", "base", base_digest, digest), digest, **more).status
+
+
+def test_nothing_known_is_unvalidated_and_an_evaluation_makes_it_validating() -> None:
+    assert status(registry()) is Status.UNVALIDATED
+    assert status(registry(evaluations=[EVALUATION])) is Status.VALIDATING
+    alone = EVALUATION | {"scope": "alone"}
+    assert status(registry(evaluations=[alone])) is Status.UNVALIDATED, "each alone says nothing of both"
+
+
+def test_an_approval_holds_for_exactly_what_was_approved() -> None:
+    assert status(approved()) is Status.VALIDATED
+    assert status(approved(), base_digest=BASE) is Status.VALIDATED
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"digest": OTHER}, "not those that the registry declares"),
+        ({"digest": ""}, "cannot be read"),
+        ({"base_digest": OTHER}, "are not those that were approved"),
+    ],
+)
+def test_any_change_of_what_is_served_voids_it(changed: dict[str, str], reason: str) -> None:
+    known = approved()
+    digest = changed.get("digest", MERGED)
+    found = validate(known, known.combination("ab", "base", changed.get("base_digest", ""), digest), digest)
+    assert found.status is Status.UNVALIDATED
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parts": [{"adapter": "alpha", "scale": 0.8}, {"adapter": "beta"}]},
+        {"parts": [{"adapter": "beta"}, {"adapter": "alpha", "scale": 0.7}]},
+        {"parts": [{"adapter": "alpha", "scale": 0.7, "digest": OTHER}, {"adapter": "beta"}]},
+        {"merge": "linear"},
+    ],
+)
+def test_any_change_of_what_is_declared_voids_it(change: dict[str, Any]) -> None:
+    approval = approved().combinations[0].approval
+    assert approval is not None
+    assert status(registry(approval=approval.model_dump(), **change)) is Status.UNVALIDATED
+
+
+def test_drift_and_quarantine_stand_above_an_approval() -> None:
+    assert status(approved(), drifting=True) is Status.DRIFTING
+    found = registry(quarantined="lost its refusals")
+    assert validate(found, found.combination("ab", "base"), "", drifting=True).status is Status.QUARANTINED
+
+
+def test_an_adapter_that_was_evaluated_alone_is_validating_while_its_contents_are_the_same() -> None:
+    known = Registry.model_validate(
+        {"adapters": [{"name": "alpha", "digest": ALPHA, "evaluations": [EVALUATION | {"scope": "alone"}]}]}
+    )
+    assert validate(known, known.combination("alpha", "base", "", ALPHA), ALPHA).status is Status.VALIDATING
+    assert validate(known, known.combination("alpha", "base", "", OTHER), OTHER).status is Status.UNVALIDATED
+    assert validate(known, known.combination("alpha", "base"), "").status is Status.UNVALIDATED
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_reserved_names_and_parts_from_outside_are_findings(name: str) -> None:
+    known = Registry.model_validate({"adapters": [{"name": name, "external": True, "signature": "invalid"}]})
+    found = validate(known, known.combination(name, "base"), "")
+    assert len(found.findings) == 3
+    assert validate(known, known.combination("other", "base"), "").findings == ()
+
+
+def test_a_registry_that_only_declares_holds_no_evaluations() -> None:
+    assert not registry().holds_evaluations
+    assert approved().holds_evaluations
+    assert registry(evaluations=[EVALUATION]).holds_evaluations
