@@ -21,6 +21,8 @@ from monitor.records import AdapterEvent
 MAX_EVENTS: Final = 500
 """Events that are kept; the oldest go first."""
 MAX_NAME: Final = 256
+LATE_S: Final = 5.0
+"""Seconds after an adapter was listed for which a call that loads it is the one that did."""
 CALL_S: Final = 120.0
 """Seconds for which an admin call explains that a name appears or goes: above every sensible polling interval."""
 
@@ -148,6 +150,8 @@ class Timeline:
         if kind is AdapterEvent.UNLOADED:
             self._unloads[name] = time
             self._loads.pop(name, None)
+        elif self._just_appeared(name, time):
+            self._add(Event(time, AdapterEvent.LOADED, name, self._known[name].root, detail="by an admin call"))
         elif name in self._known and name not in self._unloads:
             self._add(
                 Event(time, AdapterEvent.RELOADED_IN_PLACE, name, self._known[name].root, detail="by an admin call")
@@ -157,6 +161,12 @@ class Timeline:
             self._unloads.pop(name, None)
             self._add(Event(time, AdapterEvent.LOADED, name, detail="by an admin call"))
         return True
+
+    def _just_appeared(self, name: str, time: float) -> bool:
+        """The list showed it before its admin call came in: the call's exchange takes a moment to get here."""
+        changes = (e for e in reversed(self._events) if e.name == name and e.kind is not AdapterEvent.DIGESTED)
+        latest = next(changes, None)
+        return latest is not None and latest.kind is AdapterEvent.APPEARED and abs(time - latest.time) < LATE_S
 
     def save(self) -> dict[str, Any]:
         """What a successor needs, as plain JSON values."""

@@ -41,6 +41,17 @@ def test_a_name_without_an_admin_call_appears_unannounced_and_one_with_is_loaded
     assert seen(timeline)[2:] == [("loaded", "called"), ("appeared_unannounced", "uncalled")]
 
 
+def test_a_call_that_comes_in_after_the_list_showed_its_adapter_loaded_it_and_did_not_reload_it(
+    timeline: Timeline,
+) -> None:
+    timeline.take_models([BASE, adapter("a"), adapter("quick")], 10.2)
+    timeline.note_digest("quick", "d1", 10.3)
+    assert timeline.note_admin_call("POST", LOAD, 200, "quick", 10.1)
+    assert seen(timeline)[2:] == [("appeared_unannounced", "quick"), ("digested", "quick"), ("loaded", "quick")]
+    timeline.note_admin_call("POST", LOAD, 200, "quick", 60)
+    assert seen(timeline)[-1] == ("reloaded_in_place", "quick")
+
+
 def test_an_old_call_explains_nothing(timeline: Timeline) -> None:
     timeline.note_admin_call("POST", LOAD, 200, "late", 5)
     timeline.take_models([BASE, adapter("a")], 5 + CALL_S + 1)
