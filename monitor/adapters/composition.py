@@ -34,6 +34,8 @@ MAX_FACTOR_CANDIDATES: Final = 16
 LEAST_COSINE: Final = 0.004
 LEAST_WEIGHT: Final = 0.01
 """Weight, relative to the largest, below which a part of a sum that was cut is an artefact of the cut."""
+NEARLY: Final = 0.35
+"""Residual up to which a sum that was cut is tried with more parts."""
 NEAREST: Final = 3
 RELATED: Final = 0.1
 """Cosine from which it is asked whether one adapter holds the other."""
@@ -60,7 +62,8 @@ class Composition:
     verdict: str
     """same, scaled, subset (fewer modules), merge, pruned_merge (weights only), contains, or unexplained."""
     confidence: str
-    """high: the parts explain all but 5%; medium: the parts are certain, the rest is not explained; none: nothing found."""
+    """high: the parts explain all but 5%; medium: the parts are certain, the rest or the exact weights are not; none: nothing
+    found."""
     parts: tuple[PartFound, ...]
     residual: float | None
     """Norm of what the parts leave unexplained, relative to the adapter's own; None when the update cannot be rebuilt."""
@@ -204,22 +207,33 @@ def _by_factors(case: _Case, gram: Gram, fit: Fit) -> Composition | None:
 
 
 def _cut(case: _Case, gram: Gram, fit: Fit) -> Composition | None:
-    """A weighted sum that was cut to a lower rank."""
-    if not 1 < len(fit.parts) <= MAX_CROSSED:
-        return None
-    parts = list(fit.parts)
-    module = next(iter(case.query.modules))
-    rank = case.query.rank(module)
-    if sum(case.known[part].rank(module) for part in parts if module in case.known[part].modules) <= rank:
-        return None
-    weights, residual = fit_truncated(case.query, [case.known[part] for part in parts], fit.weights)
-    large = np.abs(weights) > LEAST_WEIGHT * np.abs(weights).max()
-    if not large.all() and residual <= EXACT:
-        parts = [part for part, kept in zip(parts, large, strict=True) if kept]
-        weights, residual = fit_truncated(case.query, [case.known[part] for part in parts], weights[large])
-    if residual > EXACT:
-        return None
-    return _stated(case, gram, parts, weights, residual, f"svd, cut to rank {rank}")
+    """A weighted sum that was cut to a lower rank: first of the parts that show, then with those that the cut nearly hid."""
+    rank = max(case.query.rank(module) for module in case.query.modules)
+    closest = [index for index, _ in _closest(case.cosines, MAX_CROSSED)]
+    for parts in (list(fit.parts), closest):
+        if not 1 < len(parts) <= MAX_CROSSED or _rank_of(case, parts) <= rank:
+            continue
+        weights, residual, settled = _fit_cut(case, parts)
+        large = np.abs(weights) > LEAST_WEIGHT * np.abs(weights).max()
+        if residual <= EXACT and not large.all():
+            parts = [part for part, kept in zip(parts, large, strict=True) if kept]
+            weights, residual, settled = _fit_cut(case, parts)
+        if residual <= EXACT:
+            found = _stated(case, gram, parts, weights, residual, f"svd, cut to rank {rank}")
+            return found if settled else replace(found, confidence="medium")
+        if residual > NEARLY:
+            return None
+    return None
+
+
+def _rank_of(case: _Case, parts: Sequence[int]) -> int:
+    """Rank of the sum of these parts, at most, where it is highest."""
+    known = [case.known[part] for part in parts]
+    return max(sum(one.rank(module) for one in known if module in one.modules) for module in case.query.modules)
+
+
+def _fit_cut(case: _Case, parts: Sequence[int]) -> tuple[Wide, float, bool]:
+    return fit_truncated(case.query, [case.known[part] for part in parts])
 
 
 def _contents(case: _Case, fit: Fit) -> Composition | None:

@@ -18,6 +18,9 @@ from monitor.adapters.weights import AdapterWeights, Wide
 
 INSIDE: Final = 0.98
 """Share of an adapter's energy that lies in another's spaces, from which it counts as contained."""
+STEPS: Final = 40
+SETTLED: Final = 2e-3
+"""Change of a weight in one step, relative to the largest, from which the weights count as found."""
 HOPELESS_AFTER: Final = 3
 """Steps after which a sum that is cut must be near the query, or it is something else."""
 MODULES: Final = 24
@@ -87,10 +90,8 @@ class _Core:
     rank: int
 
 
-def fit_truncated(
-    query: AdapterWeights, parts: Sequence[AdapterWeights], weights: Wide, steps: int = 12
-) -> tuple[Wide, float]:
-    """Weights of a merge that was cut to a lower rank, and its relative residual.
+def fit_truncated(query: AdapterWeights, parts: Sequence[AdapterWeights]) -> tuple[Wide, float, bool]:
+    """Weights of a merge that was cut to a lower rank, its relative residual, and whether the weights came to rest.
 
     The cut takes energy from every part, so plain least squares finds weights that are too small. Here the weighted sum is cut
     to the query's rank as well, and the weights are moved until its inner products with the parts are the query's.
@@ -98,14 +99,16 @@ def fit_truncated(
     cores = [core for module in sorted(query.modules) if (core := _core(query, parts, module)) is not None]
     gram = np.sum([np.einsum("ilr,jlr->ij", core.parts, core.parts) for core in cores], axis=0)
     target = np.sum([np.einsum("ilr,lr->i", core.parts, core.query) for core in cores], axis=0)
-    residual = float("inf")
-    for step in range(steps):
+    weights = np.linalg.lstsq(gram, target, rcond=1e-10)[0]
+    residual, settled = float("inf"), False
+    for step in range(STEPS):
         reached, residual = _reached(cores, weights)
         change = np.linalg.lstsq(gram, target - reached, rcond=1e-10)[0]
+        settled = bool(np.abs(change).max() < SETTLED * np.abs(weights).max())
         if (step >= HOPELESS_AFTER and residual > 0.5) or np.abs(change).max() < 1e-4 * np.abs(weights).max():
             break
         weights = weights + change
-    return weights, residual
+    return weights, residual, settled
 
 
 def _core(query: AdapterWeights, parts: Sequence[AdapterWeights], module: str) -> _Core | None:

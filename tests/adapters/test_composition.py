@@ -139,8 +139,17 @@ def test_five_of_fifty_are_found_with_no_false_part_in_any_form(tmp_path: Path) 
     chosen = {"k3": 0.7, "k11": 1.3, "k17": 0.4, "k29": -0.6, "k41": 1.0}
     parts = [(drawn(int(name[1:])), weight) for name, weight in chosen.items()]
     whole = summed(parts)
+    linear = {
+        module: (
+            np.sum([np.sqrt(abs(weight)) * factors[module][0] for factors, weight in parts], axis=0),
+            np.sum([np.sign(weight) * np.sqrt(abs(weight)) * factors[module][1] for factors, weight in parts], axis=0),
+        )
+        for module in MODULES
+    }
     for name, factors, dtype in (
         ("cat", whole, np.float32), ("half", whole, np.float16), ("svd", refactored(whole, 20), np.float32),
+        ("cut to 10", refactored(whole, 10), np.float32), ("cut to 4", refactored(whole, 4), np.float32),
+        ("linear", linear, np.float16), ("linear anew", refactored(linear, 4), np.float32),
     ):  # fmt: skip
         found = identify(AdapterWeights(write(tmp_path / "made" / name, factors, dtype)), known)
         recovered(found, chosen)
