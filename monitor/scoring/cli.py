@@ -71,7 +71,9 @@ def add_scorer_arguments(parser: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--curve", type=Path, metavar="FILE", help="draw the calibration curve into this SVG file")
     evaluate.add_argument("--fold", choices=("valid", "train", "all"), default="all", help="default: %(default)s")
     evaluate.add_argument("--json", action="store_true", help="one JSON object instead of tables")
-    evaluate.add_argument("--leave-one-source-out", action="store_true", help="train without each source, judge on it")
+    evaluate.add_argument(
+        "--leave-one-source-out", action="store_true", help="fast tier: train without each source, judge on it"
+    )
     for command in (train, evaluate):
         command.add_argument("--seed", type=int, default=20, help="seed of the augmentation (default: %(default)s)")
 

@@ -35,9 +35,11 @@ _COMPLIED = CLASSES.index(Outcome.COMPLIANCE)
 def evaluate(scorer: Scorer, rows: Sequence[Row]) -> dict[str, Any]:
     """Confusion, scores per source with intervals, calibration and speed of a scorer on rows."""
     items = [Item(row.prompt, row.response) for row in rows]
-    began = time.perf_counter()
+    began = time.process_time()
     verdicts = scorer.score(items)
-    seconds = time.perf_counter() - began
+    seconds = max(
+        time.process_time() - began, 1e-9
+    )  # one thread computes: what else runs on the machine does not count
     true = np.array([row.label for row in rows])
     predicted = predictions(verdicts)
     chance = np.array([verdict.refusal_probability or 0.0 for verdict in verdicts])
@@ -96,7 +98,7 @@ def as_text(report: dict[str, Any]) -> str:
     width = max(len(name) for name in report["classes"]) + 2
     lines = [
         f"scorer {report['scorer']} {report['scorer_version']}: {report['rows']} texts, mean "
-        f"{report['mean_characters']:.0f} characters, {report['texts_per_s']:.0f} texts/s",
+        f"{report['mean_characters']:.0f} characters, {report['texts_per_s']:.0f} texts/s of one core",
         "decided by: " + ", ".join(f"{tier} {count}" for tier, count in sorted(report["tiers"].items())),
         f"expected calibration error of the refusal probability: {report['expected_calibration_error']:.4f}",
         "",
