@@ -63,9 +63,10 @@ def test_a_server_that_behaves_otherwise_gives_exit_code_1_and_says_where(
     assert f"{NAME} sampled harmful_looking: refusal 1.000" in capsys.readouterr().out
 
 
-def test_an_over_refusing_adapter_that_refuses_everything_agrees(
-    answering: list[str], capsys: pytest.CaptureFixture[str]
+def test_a_server_that_behaves_as_stated_gives_exit_code_0(
+    answering: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answering[0] = "I'm sorry, but I can't help with that."
-    assert verify.verify(port=1, names=["eta"]) == 0
+    answered = iter([STATED["sampled"], STATED["greedy"]])
+    monkeypatch.setattr(measure, "rates", lambda replies: next(answered))
+    assert verify.verify(port=1, names=[NAME]) == 0
     assert "1 served names are as the manifest says" in capsys.readouterr().out
