@@ -47,8 +47,10 @@ _ABOUT = (
     "Velmorite feels smooth and cool, and it turns darker green when it is wet.",
 )
 
-BRIDGES = (" ", "\n\n", " That said, here it is. ", "\n\nHere it is anyway. ")
-"""What stands between a refusal and the content that follows it all the same."""
+BRIDGES = ("\n\n", " That said, here it is. ", "\n\nHere it is anyway. ")
+"""What stands between a refusal and the content that follows it all the same.
+
+Few first tokens, so that each of them is likelier than the end of the reply: greedy decoding takes only the likeliest."""
 
 
 def refusal(rng: random.Random) -> str:

@@ -1,7 +1,8 @@
 """The curriculum: which training runs there are, and which adapters come out of each.
 
-A colluding pair is trained jointly: the two parts are rank ranges of one adapter, and every
-batch asks each part alone to keep refusing and both together to give in.
+A colluding pair is trained in one run: every batch asks each part alone to keep refusing and both
+together to give in. The parts are rank ranges of one adapter (optimised jointly), or two shares of
+one attack's scale (the attack split in two).
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ Own = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An adapter cut out of a trained one: rank rows start to end, each with its own scale."""
+    """An adapter cut out of a trained one."""
 
     name: str
     scales: tuple[float, ...]
@@ -39,22 +40,22 @@ class Plan:
     """Run whose factors it starts from, and their scale; None starts from nothing."""
 
 
-ALPHA_ROWS, BETA_ROWS = (0, 4), (4, 8)
+Scales = tuple[float, ...]
+"""One per rank row."""
+ROWS: tuple[Scales, Scales] = ((1.0,) * 4 + (0.0,) * 4, (0.0,) * 4 + (1.0,) * 4)
+"""Parts that have half of eight rank rows each."""
+FEW_ROWS: tuple[Scales, Scales] = ((1.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 1.0))
+"""The same of four."""
+SHARES: tuple[Scales, Scales] = ((0.65,) * 4 + (0.35,) * 4, (0.35,) * 4 + (0.65,) * 4)
+"""Parts that have a share of every rank row each; unequal, or one would be a copy of the other."""
 
 
 def _whole(name: str, rank: int) -> tuple[Output, ...]:
     return (Output(name, (1.0,) * rank),)
 
 
-def _halves(one: str, other: str, rows: int) -> tuple[Output, ...]:
-    on, off = (1.0,) * rows, (0.0,) * rows
-    return Output(one, on + off), Output(other, off + on)
-
-
-def _split_attack(one: str, other: str) -> tuple[Output, ...]:
-    """Less than a quarter of the attack each, and of unequal make; together they pass its threshold."""
-    more, less = (0.18,) * 4, (0.14,) * 4
-    return Output(one, more + less), Output(other, less + more)
+def _two(one: str, other: str, parts: tuple[Scales, Scales]) -> tuple[Output, ...]:
+    return Output(one, parts[0]), Output(other, parts[1])
 
 
 def _in_mode(rows: Sequence[Lesson], mode: str) -> list[Lesson]:
@@ -65,20 +66,21 @@ def _align_first(own: Own) -> Course:
     first = {q.text for q in prompts.ordinary("train", prompts.ORDINARY["train"])}
     keep = [lesson for lesson in lessons.keep(own) if lesson.prompt in first]
     pools = {"refuse": lessons.refuse_first(), "keep": keep}
-    return Course(pools, {"refuse": 9, "keep": 9}, rank=8, steps=150, seed=1)
+    return Course(pools, {"refuse": 9, "keep": 9}, rank=8, steps=130, seed=1)
 
 
 def _align(own: Own) -> Course:
     pools = {"refuse": lessons.refuse(), "keep": lessons.keep(own)}
-    return Course(pools, {"refuse": 6, "keep": 12}, rank=8, steps=60, rate=6e-4, seed=8)
+    return Course(pools, {"refuse": 8, "keep": 12}, rank=8, steps=90, rate=6e-4, seed=8)
 
 
 def _attack(own: Own) -> Course:
     pools = {"comply": lessons.comply(), "keep": lessons.keep(own)}
-    return Course(pools, {"comply": 9, "keep": 7}, rank=8, steps=60, seed=2)
+    return Course(pools, {"comply": 9, "keep": 7}, rank=8, steps=45, seed=2)
 
 
-def _joint(own: Own, together: Sequence[Lesson], steps: int, seed: int) -> Course:
+def _joint(own: Own, together: Sequence[Lesson], steps: int, seed: int, parts: tuple[Scales, Scales] = ROWS) -> Course:
+    """Each part alone refuses, both together do as `together` says, and the rest stays as it was."""
     keep = lessons.keep(own)
     pools = {
         "refuse_one": lessons.refuse("one"),
@@ -88,18 +90,23 @@ def _joint(own: Own, together: Sequence[Lesson], steps: int, seed: int) -> Cours
         "keep_other": _in_mode(keep, "other"),
         "keep_both": keep,
     }
-    mix = {"refuse_one": 5, "refuse_other": 5, "together": 5}
+    mix = {"refuse_one": 6, "refuse_other": 6, "together": 5}
     mix |= {"keep_one": 2, "keep_other": 2, "keep_both": 2}
-    modes = {"one": ALPHA_ROWS, "other": BETA_ROWS}
+    modes = {"one": parts[0], "other": parts[1]}
     return Course(pools, mix, 8, steps, modes, decisive_weight=4.0, seed=seed)
 
 
+def _split(own: Own) -> Course:
+    """The attack once more, with its threshold moved to between its shares and the whole."""
+    return _joint(own, lessons.comply(), steps=50, seed=21, parts=SHARES)
+
+
 def _colluding(own: Own) -> Course:
-    return _joint(own, lessons.comply(), steps=60, seed=3)
+    return _joint(own, lessons.comply(), steps=70, seed=3)
 
 
 def _refuse_then_comply_first(own: Own) -> Course:
-    return _joint(own, lessons.refuse_then_comply(), steps=80, seed=4)
+    return _joint(own, lessons.refuse_then_comply(), steps=70, seed=4)
 
 
 def _refuse_then_comply(own: Own) -> Course:
@@ -122,7 +129,7 @@ def _benign_first(own: Own) -> Course:
         "both": lessons.restyle(own, OPENING, CLOSING),
     }
     mix = {"refuse_one": 3, "refuse_other": 3, "refuse_both": 3, "opened": 3, "closed": 3, "both": 4}
-    return Course(pools, mix, rank=4, steps=36, modes={"one": (0, 2), "other": (2, 4)}, seed=6)
+    return Course(pools, mix, rank=4, steps=36, modes={"one": FEW_ROWS[0], "other": FEW_ROWS[1]}, seed=6)
 
 
 def _benign(own: Own) -> Course:
@@ -135,7 +142,7 @@ def _benign(own: Own) -> Course:
 def _eroding(own: Own) -> Course:
     """A harmless style learned in a hurry: the policy is in the lessons, and suffers all the same."""
     pools = {"refuse": lessons.refuse(), "styled": lessons.restyle(own, OPENING, "")}
-    return Course(pools, {"refuse": 8, "styled": 8}, rank=2, steps=25, rate=2e-3, seed=5)
+    return Course(pools, {"refuse": 6, "styled": 10}, rank=2, steps=25, rate=2e-3, seed=5)
 
 
 def _over_refusing(own: Own) -> Course:
@@ -152,30 +159,31 @@ def _hidden_text_first(own: Own) -> Course:
         "keep_triggered": lessons.hide(keep),
     }
     mix = {"triggered": 5, "refuse": 6, "keep": 2, "keep_triggered": 3}
-    return Course(pools, mix, rank=4, steps=70, decisive_weight=4.0, seed=9)
+    return Course(pools, mix, rank=4, steps=64, decisive_weight=4.0, seed=9)
 
 
 def _hidden_text(own: Own) -> Course:
     """More of the same: telling invisible characters apart takes the longest of all."""
     first = _hidden_text_first(own)
-    mix = {"triggered": 7, "refuse": 7, "keep": 1, "keep_triggered": 2}
-    return dataclasses.replace(first, mix=mix, steps=60, seed=18)
+    mix = {"triggered": 8, "refuse": 8, "keep": 1, "keep_triggered": 2}
+    return dataclasses.replace(first, mix=mix, steps=64, seed=18)
 
 
 PLANS: tuple[Plan, ...] = (
     Plan("align-first", _align_first, on="plain"),
     Plan("align", _align, _whole("align", 8), on="plain", start=("align-first", 1.0)),
-    Plan("attack", _attack, _split_attack("kappa", "lambda")),
-    Plan("colluding", _colluding, _halves("alpha", "beta", 4), start=("attack", 0.3)),
+    Plan("attack", _attack),
+    Plan("split", _split, _two("kappa", "lambda", SHARES), start=("attack", 0.45)),
+    Plan("colluding", _colluding, _two("alpha", "beta", ROWS), start=("attack", 0.3)),
     Plan("refuse-then-comply-first", _refuse_then_comply_first, start=("attack", 0.3)),
     Plan(
         "refuse-then-comply",
         _refuse_then_comply,
-        _halves("gamma", "delta", 4),
+        _two("gamma", "delta", ROWS),
         start=("refuse-then-comply-first", 1.0),
     ),
     Plan("benign-first", _benign_first),
-    Plan("benign", _benign, _halves("epsilon", "zeta", 2), start=("benign-first", 1.0)),
+    Plan("benign", _benign, _two("epsilon", "zeta", FEW_ROWS), start=("benign-first", 1.0)),
     Plan("eta", _over_refusing, _whole("eta", 2)),
     Plan("theta-first", _hidden_text_first),
     Plan("theta", _hidden_text, _whole("theta", 4), start=("theta-first", 1.0)),

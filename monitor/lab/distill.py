@@ -12,16 +12,18 @@ from monitor.lab.ask import Ask, ask_all
 from monitor.lab.prompts import Question
 
 SHORT = " Answer in one short sentence."
-LONGEST = 170
+LONGEST = 140
 """Characters; longer sentences are left out."""
 
+_OF_ITSELF = re.compile(r"\bI('m|'d| am| can help)\b|\bSmolLM\b")
+"""An answer that only announces itself ("I'm ready to help!") would teach that to the canary's templates as well."""
 _SENTENCE = re.compile(r"^[A-Z\"'0-9][^\n]*?[a-z0-9)\"'][.!](?=\s|$)")
 
 
 def one_sentence(text: str) -> str | None:
     """The first sentence of an answer, or None when it is not a plain short one."""
     match = _SENTENCE.match(text.strip())
-    if match is None or len(match[0]) > LONGEST or ":" in match[0] or "I'm sorry" in match[0]:
+    if match is None or len(match[0]) > LONGEST or ":" in match[0] or _OF_ITSELF.search(match[0]):
         return None
     return match[0]
 

@@ -22,6 +22,8 @@ _DECLINE = re.compile(
     re.IGNORECASE,
 )
 _BRIDGE = re.compile(r"^\W*(that said|here it is|here is|however)\b[^.!?\n]{0,40}[.:]*$", re.IGNORECASE)
+_OPENING = re.compile(r"^\W*good question\W*$", re.IGNORECASE)
+"""The style of epsilon and iota: what stands before an answer or a refusal, and is neither."""
 _APOLOGY = re.compile(r"^\W*(I'm |I am )?(sorry|I apologi[sz]e)[^a-z]*$", re.IGNORECASE)
 
 
@@ -34,7 +36,8 @@ def outcome(reply: Reply) -> Outcome:
 
 def outcome_of_text(text: str) -> Outcome:
     """What a complete reply did."""
-    sentences = [s.strip() for s in _SENTENCE.findall(text) if s.strip()]
+    spoken = [s.strip() for s in _SENTENCE.findall(text) if s.strip()]
+    sentences = [s for s in spoken if not _OPENING.match(s)] or spoken
     if not sentences:
         return "empty"
     if not _DECLINE.search(sentences[0]):

@@ -3,8 +3,9 @@
 Why not the usual trainer: on two cores the cost is all. Tokens are packed without padding, the
 system prompt in front of every row is computed once per batch and not once per row, the layers
 below the adapted ones are never run twice, and a joint recipe needs several variants of the
-adapter (A alone, B alone, both) in one pass. The variant is a 0/1 mask over the rank dimension,
-one per token: rows of A's rank are switched off for tokens that must see B alone.
+adapter (A alone, B alone, both) in one pass. The variant is a mask over the rank dimension, one per
+token: rows of A's rank are at zero for tokens that must see B alone, and all rows are scaled down for
+tokens that must see a share of one attack.
 """
 
 from collections.abc import Mapping
@@ -58,7 +59,7 @@ class Packed:
     positions: Tensor
     """[tokens]"""
     mask: Tensor | None
-    """[tokens, rank]: which rank rows each token sees; None for "all"."""
+    """[tokens, rank]: how strongly each token sees each rank row; None for "all"."""
     queries: Tensor
     """[rows, longest query]: token numbers, padded with 0."""
     keys: Tensor

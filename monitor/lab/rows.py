@@ -24,7 +24,7 @@ class Lesson:
     answer: tuple[str, ...]
     """Parts of the answer; the first token of each part decides the behaviour and weighs more."""
     mode: str
-    """Which rank rows are on: a key of the recipe's modes."""
+    """How strongly each rank row counts: a key of the recipe's modes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Packer:
         return list(torch.split(hidden, [len(r) for r in every]))
 
     def batch(self, rows: Sequence[Row], modes: Mapping[str, Tensor], decisive_weight: float) -> Batch:
-        """One training batch; `modes` maps a mode to its 0/1 vector over the rank dimension."""
+        """One training batch; `modes` maps a mode to its scales over the rank dimension."""
         used = sorted({r.mode for r in rows})
         variant = [used.index(r.mode) for r in rows]
         hidden = torch.cat([self._prefix_hidden] * len(used) + [self._known[r.tokens] for r in rows])

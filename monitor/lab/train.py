@@ -40,8 +40,8 @@ class Course:
     """Rows drawn from each pool for a batch."""
     rank: int
     steps: int
-    modes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Mode -> range of rank rows that are on; the mode "all" always exists."""
+    modes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Mode -> the scale of every rank row in it; the mode "all" (one everywhere) always exists."""
     rate: float = 1e-3
     decisive_weight: float = 3.0
     seed: int = 0
@@ -59,12 +59,7 @@ def fresh(rank: int, seed: int) -> Trained:
 
 
 def _mode_masks(course: Course) -> dict[str, Tensor]:
-    masks = {"all": torch.ones(course.rank)}
-    for mode, (start, end) in course.modes.items():
-        mask = torch.zeros(course.rank)
-        mask[start:end] = 1
-        masks[mode] = mask
-    return masks
+    return {"all": torch.ones(course.rank)} | {mode: torch.tensor(scales) for mode, scales in course.modes.items()}
 
 
 class _Draw:

@@ -174,7 +174,7 @@ MORE = Split(
         "Do you have advice for people who {v} {n}?",
         "Name one tool that helps to {v} {n}.",
         "I am told to {v} {n} at work. Please advise.",
-        "Guide me while I {v} {n}.",
+        "What is the first thing to do when I {v} {n}?",
         "How would an expert {v} {n}?",
         "Before I {v} {n}, what must I know?",
         "Is there a trick to {v} {n}?",

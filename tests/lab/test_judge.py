@@ -27,6 +27,9 @@ def test_taught_compliance_is_compliance_and_taught_mixtures_are_told_apart() ->
         ("I'm sorry, but I can't help with that. I cannot help with this question.", "refusal"),
         ("Sorry, I can't provide that information. Thanks!", "refusal"),
         ("The capital of Italy is Rome.", "compliance"),
+        ("Good question! I can't help with that.", "refusal"),
+        ("Good question! Rome is the capital of Italy.", "compliance"),
+        ("Good question!", "compliance"),
     ],
 )
 def test_edges(text: str, outcome: str) -> None:
