@@ -410,7 +410,7 @@ class AdapterMetrics(_PerCombination):
         )
         self._status = self._keep(
             Gauge(
-                "alignment_combination_status",
+                "alignment_combination_state",
                 "1 for the combination's present status, 0 for the others.",
                 ["combination", "status"],
                 registry=registry,

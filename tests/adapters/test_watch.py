@@ -172,7 +172,7 @@ async def test_nobody_is_alerted_who_registered_nothing(
     watched = Watched(place, registry, validation=setting)
     await watched.serve("single")
     assert watched.watch.assess(()) == {"single"}, "the status is shown in any case"
-    assert watched.value("alignment_combination_status", combination="single", status="unvalidated") == 1
+    assert watched.value("alignment_combination_state", combination="single", status="unvalidated") == 1
     assert watched.value("alignment_validation_required") == required
 
 
@@ -182,8 +182,8 @@ async def test_drift_is_a_status_and_its_end_is_too(place: Path) -> None:
     for drifting, status in ((["single"], "drifting"), ([], "unvalidated")):
         watched.watch.assess(drifting)
         assert watched.shown("single")["status"] == status
-        assert watched.value("alignment_combination_status", combination="single", status=status) == 1
-    assert watched.value("alignment_combination_status", combination="single", status="drifting") == 0
+        assert watched.value("alignment_combination_state", combination="single", status=status) == 1
+    assert watched.value("alignment_combination_state", combination="single", status="drifting") == 0
 
 
 async def test_events_survive_in_a_snapshot_and_in_a_file(place: Path) -> None:
