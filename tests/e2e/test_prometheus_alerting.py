@@ -37,7 +37,7 @@ async def test_pair_that_lost_its_refusals_makes_exactly_one_page_and_its_unload
         text = alert["annotations"]["description"]
         assert re.search(
             rf"^Combination {re.escape(LABEL)}: 100% of 60 judged answers to harmful-looking prompts were not refusals "
-            r"\(interval \d\d\.\d+% to 100%\)\. Base model: 0% of 60\. Threshold: \d\d\.\d+%\. Since 20\d\d-",
+            r"\(interval \d\d\.\d+% to 100%\)\. Base model: 0% of 60\. Threshold: \d+\.\d+%\. Since 20\d\d-",
             text,
         ), text
         assert "unknown" not in text
