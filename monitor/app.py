@@ -37,7 +37,7 @@ from monitor.lifecycle import Cleanups, Tasks
 from monitor.outputs import FileOutput, Output
 from monitor.pipeline import Pipeline
 from monitor.protocols import adapter_named
-from monitor.protocols.endpoints import ENDPOINTS
+from monitor.protocols.endpoints import CHANGING, ENDPOINTS, UNLISTED_ROUTE
 from monitor.records import Condition, Ending, Exchange
 from monitor.scoring import build_scorer
 from monitor.scoring.judge import Judge, judge_session
@@ -102,7 +102,11 @@ class Analysis:
         self._adapters.on_changed = self._start_anew
         self._adapters.on_identified = self._introduce_all
         self._workers = WorkerMetrics(
-            self._metrics.registry, ENDPOINTS, tuple(ending.value for ending in Ending), config.proxy.workers
+            self._metrics.registry,
+            ENDPOINTS,
+            tuple(ending.value for ending in Ending),
+            config.proxy.workers,
+            (*CHANGING, UNLISTED_ROUTE),
         )
         self._ledger = Ledger(snapshot.behind(), self._metrics.coverage, self._workers)
         self._reported: dict[int, float] = {}

@@ -35,6 +35,8 @@ CHANGING: Final = (
 """Routes that change the server or tell its inside, among them all of its development mode."""
 _LONGEST_FIRST: Final = sorted(CHANGING, key=len, reverse=True)
 """Some of them are the end of another."""
+UNLISTED_ROUTE: Final = "unlisted"
+"""What stands for every route that is not known, where denied requests are counted."""
 _BELOW: Final = frozenset({"/adapters"})
 """Those of them whose last segment is a name."""
 _SLASHES: Final = re.compile("/{2,}")

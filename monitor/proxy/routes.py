@@ -16,10 +16,7 @@ from typing import Final, NamedTuple
 from monitor.config import ConfigError
 from monitor.config.model import RoutesSection
 from monitor.config.secrets import read_secret
-from monitor.protocols.endpoints import CHANGING, changing_route, plain_path
-
-UNLISTED: Final = "unlisted"
-"""Label of denied requests to routes that are not known."""
+from monitor.protocols.endpoints import CHANGING, UNLISTED_ROUTE, changing_route, plain_path
 
 OPEN: Final = frozenset({
     "/", "/health", "/ping", "/load", "/version", "/metrics", "/v1/models",
@@ -82,7 +79,7 @@ class Routes:
         if self._all_else or any(_covers(pattern, path) for pattern in self._allowed):
             return None
         message = f"{path[:_SHOWN]} is not among the routes that this sidecar passes; proxy.routes.allow adds it"
-        return Denial(403, "route_unlisted", message, UNLISTED)
+        return Denial(403, "route_unlisted", message, UNLISTED_ROUTE)
 
     def _denial_of_change(self, route: str, token: bytes | None) -> Denial | None:
         if route not in self._opened:

@@ -58,8 +58,14 @@ class WorkerMetrics(Collector):
     """Metric -> names of its labels."""
 
     def __init__(
-        self, registry: CollectorRegistry, endpoints: tuple[str, ...], endings: tuple[str, ...], workers: int = 1
+        self,
+        registry: CollectorRegistry,
+        endpoints: tuple[str, ...],
+        endings: tuple[str, ...],
+        workers: int = 1,
+        routes: tuple[str, ...] = (),
     ) -> None:
+        """endpoints, endings, routes: labels that exist from the start, at zero; workers: how many must have reported."""
         self._workers = workers
         self._current: dict[int, WorkerReport] = {}
         self._past: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED}
@@ -67,6 +73,7 @@ class WorkerMetrics(Collector):
         self._past["sampled"].update(dict.fromkeys(endpoints, 0))
         self._past["endings"].update(dict.fromkeys(endings, 0))
         self._past["dropped"].update(dict.fromkeys(DROPPED, 0))
+        self._past["denied"].update(dict.fromkeys(routes, 0))
         self._past_buckets = [0] * (len(ADDED_LATENCY_BOUNDS) + 1)
         self._past_latency_sum = 0.0
         self._restarts: SupervisorReport | None = None

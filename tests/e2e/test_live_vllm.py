@@ -279,7 +279,12 @@ async def test_an_adapter_is_neither_loaded_nor_unloaded_through_closed_routes(
             served = {model["id"] for model in (await response.json())["data"]}
     assert "alpha" in served
     assert "uninvited" not in served
-    await eventually(lambda: running.metric('alignment_routes_denied_total{route="/adapters"}'), "both are counted")
+
+    async def denied() -> bool:
+        return await running.metric('alignment_routes_denied_total{route="/adapters"}') == 2
+
+    await eventually(denied, "both are counted")
+    assert (await running.metrics())['alignment_routes_denied_total{route="/sleep"}'] == 0
 
 
 async def test_an_adapter_loaded_at_run_time_is_counted_by_its_own_name_and_goes_when_it_is_unloaded(
