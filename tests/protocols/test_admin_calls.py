@@ -17,7 +17,7 @@ from monitor.protocols import adapter_named
         (b'{"name": "support", "src": "/a"}', "", "support"),
         (gzip.compress(b'{"lora_name": "support"}'), "gzip", "support"),
         (b'{"lora_path": "/a"}', "", ""),
-        (b'{"lora_name": 3}', "", "3"),
+        (b'{"lora_name": [3]}', "", ""),
         (b"not json", "", ""),
         (b"", "", ""),
     ],
