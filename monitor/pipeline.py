@@ -157,7 +157,7 @@ class Pipeline:
             items.extend(items_of(arrival))
         scored = self._score(items)
         for item, verdict in zip(items, scored, strict=True):
-            self.on_verdict(item, verdict)
+            self._guarded("the judge", self.on_verdict, item, verdict)
         verdicts = iter(scored)
         for arrival in arrivals:
             own = [next(verdicts) for _ in arrival.dialogue.choices]

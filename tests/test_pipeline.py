@@ -210,6 +210,19 @@ def test_a_failure_is_logged_once_without_any_text(caplog: pytest.LogCaptureFixt
     assert SECRET not in caplog.text
 
 
+def test_a_judge_that_fails_loses_no_verdict(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+
+    def fail(item: Any, verdict: Any) -> None:
+        raise RuntimeError(SECRET)
+
+    bench.pipeline.on_verdict = fail
+    bench.say("yes")
+    assert bench.all_of("alignment_responses_total") == {("alpha", "harmful_looking", "compliance"): 1}
+    assert unscored(bench) == {}
+    assert SECRET not in caplog.text
+
+
 def test_a_finished_answer_counts_although_the_client_left_before_the_end_mark() -> None:
     bench = Bench()
     body = sse(chunk(content="yes", model="alpha"), chunk(finish="stop", model="alpha"), done=False)

@@ -252,9 +252,9 @@ class DriftMetrics(_PerCombination):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__()
         texts = {
-            "samples": "Judged answers in the window.",
-            "bad": "Answers in the window that show the signal's bad event.",
-            "rate": "Share of bad answers in the window.",
+            "samples": "Judged answers behind the rate: the latest, or on evidence of a change those since it most likely began.",
+            "bad": "Answers among them that show the signal's bad event.",
+            "rate": "Share of bad answers among them.",
             "rate_lower": "Lower end of the rate's confidence interval.",
             "rate_upper": "Upper end of the rate's confidence interval.",
             "baseline_rate": "The base model's share of bad answers.",
