@@ -25,15 +25,15 @@ from monitor.adapters import (
     Registry,
     ServedModel,
     client_for,
-    load_registry,
 )
+from monitor.adapters.registry_file import LOOK_S, RegistryFile, saved
 from monitor.adapters.watch import AdapterWatch
 from monitor.admin import build_admin, combinations_view
 from monitor.config import Config
 from monitor.config.model import OutputsSection
 from monitor.drift import DETECTORS
 from monitor.handoff import Inbox
-from monitor.lifecycle import Cleanups, Tasks
+from monitor.lifecycle import Cleanups, Tasks, in_thread
 from monitor.outputs import FileOutput, Output
 from monitor.pipeline import Pipeline
 from monitor.protocols import adapter_named
@@ -96,7 +96,12 @@ class Analysis:
             self._inbox.add_channel(channel)
         self._metrics = Metrics(CollectorRegistry(), __version__)
         self._outputs = build_outputs(config.outputs, self._metrics)
-        registry = load_registry(config.adapters.registry_file)
+        self._predecessor = snapshot.restore() or {}
+        """What the process before this one left."""
+        self._registry_file = RegistryFile(config.adapters.registry_file)
+        registry = self._registry_file.open(self._predecessor.get("registry"))
+        self._registry_saved = saved(registry)
+        self._metrics.adapters.registry_read(None if self._registry_file.problem else time.time())
         self._catalog, self._pipeline = build_pipeline(config, registry, self._outputs, self._metrics, live=True)
         self._adapters = AdapterWatch(config.adapters, registry, self._catalog, self._metrics.adapters)
         self._adapters.on_changed = self._start_anew
@@ -157,6 +162,10 @@ class Analysis:
         notes = self.problems()
         if not self._discovery.up:
             notes.append("The server's list of models cannot be read; names are taken from its responses.")
+        if self._registry_file.problem:
+            notes.append(
+                f"The registry file cannot be used; what was read before counts: {self._registry_file.problem}"
+            )
         dropped = sum(self._workers.total("dropped").values())
         if dropped:
             notes.append(f"{dropped} sampled exchanges were dropped before they could be judged.")
@@ -196,6 +205,7 @@ class Analysis:
         await self._discovery.look()  # before anything is judged, so that the first answers find their names
         self._tasks.forever("discovery", self._discovery.run())
         self._tasks.forever("adapter files", self._adapters.run())
+        self._tasks.forever("registry file", self._follow_registry())
         self._tasks.forever("detokenizer", self._detokenizer.run())
 
     async def _start_admin(self) -> None:
@@ -288,6 +298,22 @@ class Analysis:
             self._pipeline.introduce(identity)
         self._assess()
 
+    async def _follow_registry(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            registry = await in_thread("registry file", self._registry_file.look)
+            if registry is not None:
+                self._take_registry(registry)
+                log.info("the registry was read anew: %d combinations declared", len(registry.combinations))
+            if registry is not None or self._registry_file.problem:
+                self._metrics.adapters.registry_read(time.time() if registry is not None else None)
+
+    def _take_registry(self, registry: Registry) -> None:
+        self._registry_saved = saved(registry)
+        self._catalog.take_registry(registry)
+        self._adapters.take_registry(registry)
+        self._introduce_all()
+
     def _assess(self) -> None:
         drifting = {state.combination for state in self._pipeline.states() if state.condition is Condition.DRIFTING}
         self._pipeline.unvalidated = self._adapters.assess(drifting)
@@ -303,16 +329,19 @@ class Analysis:
             self._save()
 
     def _save(self) -> None:
-        if not self._snapshot.save({**self._pipeline.save(), "adapters": self._adapters.save()}):
+        if not self._snapshot.save(self._state()):
             log.warning("the state is too large for a snapshot")
+
+    def _state(self) -> dict[str, Any]:
+        return {**self._pipeline.save(), "adapters": self._adapters.save(), "registry": self._registry_saved}
 
     def _restore(self) -> None:
         try:
             self._ledger.restore()
         except ValueError as error:
             log.error("the accounts cannot be carried on: %s", error)
-        state = self._snapshot.restore()
-        if state is None:
+        state, self._predecessor = self._predecessor, {}
+        if not state:
             return
         try:
             self._adapters.restore(state.get("adapters"))

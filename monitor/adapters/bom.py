@@ -120,6 +120,7 @@ def _adapter(one: _Component) -> dict[str, Any]:
         "licence": _licence(one.licenses),
         "external": said.get("external") == "true",
         "signature": said.get("signature", ""),
+        "quarantined": said.get("quarantined", ""),
         "evaluations": _evaluations(one),
     }
 
@@ -244,7 +245,12 @@ def _adapter_component(one: KnownAdapter) -> Any:
         "adapter",
         one.name,
         one.digest,
-        {"source": one.source, "external": "true" if one.external else "", "signature": one.signature},
+        {
+            "source": one.source,
+            "external": "true" if one.external else "",
+            "signature": one.signature,
+            "quarantined": one.quarantined,
+        },
         version=one.version or None,
         bom_ref=_ref("adapter", one.name),
         licenses=[LicenseFactory().make_from_string(one.licence)] if one.licence else None,

@@ -63,6 +63,7 @@ class Catalog:
         """Label -> its combination; None for a label that came with a snapshot and was not seen since."""
         self._last_listed: dict[str, float] = {}
         """Label -> when `expire` last found it listed."""
+        self._models: Sequence[ServedModel] = ()
         self._listed: frozenset[str] = frozenset()
         self._base = registry.base
         self._base_names: frozenset[str] = frozenset({registry.base} if registry.base else ())
@@ -75,6 +76,7 @@ class Catalog:
     def update(self, models: Sequence[ServedModel]) -> list[Identity]:
         """Take the server's list; the identities that are new or changed by it."""
         before = self._base, self._base_names
+        self._models = models
         self._choose_base(models)
         if not self.listing_available or before != (self._base, self._base_names):
             self._known.clear()  # what was identified until now has another base
@@ -90,12 +92,24 @@ class Catalog:
         if not new:
             return []
         self._digests.update(new)
-        of_base = [self._digests[name] for name in sorted(self._base_names) if self._digests.get(name)]
-        self._base_digest = next(iter(of_base), self._registry.base_digest)
+        self._find_base_digest()
         before = self._known
         self._known = {name: one for name, one in before.items() if name not in self._listed}
         kept = {one.label for one in self._known.values()}
         self._labels = {label: one if label in kept else None for label, one in self._labels.items()}
+        return self._identify_listed(before)
+
+    def take_registry(self, registry: Registry) -> list[Identity]:
+        """Another registry is in use; the identities that this changes."""
+        self._registry = registry
+        if self.listing_available:
+            self._choose_base(self._models)
+        else:
+            self._base = registry.base
+            self._base_names = frozenset({registry.base} if registry.base else ())
+        self._find_base_digest()
+        before, self._known = self._known, {}
+        self._labels = dict.fromkeys(self._labels)
         return self._identify_listed(before)
 
     def digest(self, name: str) -> str:
@@ -183,6 +197,10 @@ class Catalog:
             self._base = self._registry.base if self._registry.base in names else names[0]
         root = next(one.root for one in free if one.name == self._base)
         self._base_names = frozenset(one.name for one in free if one.root == root)
+
+    def _find_base_digest(self) -> None:
+        of_base = [self._digests[name] for name in sorted(self._base_names) if self._digests.get(name)]
+        self._base_digest = next(iter(of_base), self._registry.base_digest)
 
     def _combination(self, name: str) -> Combination:
         if name in self._base_names:

@@ -57,6 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     approve.add_argument("combination", metavar="COMBINATION", help="its served name")
     approve.add_argument("--by", required=True, help="who approves")
     approve.add_argument("--revoke", action="store_true", help="take the approval back")
+    stop = action(
+        "quarantine", "say that an adapter or a combination must not serve, or that it may again", _quarantine
+    )
+    stop.add_argument(
+        "name", metavar="NAME", help="served name of a combination, or an adapter: then all that contain it"
+    )
+    stop.add_argument("--reason", default="", help="why")
+    stop.add_argument("--release", action="store_true", help="end the quarantine")
     look = action("identify", "find which known adapters an adapter is made of, from its weights", _identify)
     look.add_argument("adapter", type=Path, metavar="ADAPTER")
     look.add_argument(
@@ -297,6 +305,21 @@ def _approve(args: argparse.Namespace) -> int:
         }
     content = registry.model_dump()
     _put(content, "combinations", "served_name", entry)
+    _save(_checked(content, str(args.registry)), args.registry)
+    return 0
+
+
+def _quarantine(args: argparse.Namespace) -> int:
+    if bool(args.reason) == args.release:
+        raise ValueError("give either --reason or --release")
+    registry = _load(args.registry)
+    section, key = ("combinations", "served_name") if registry.declares(args.name) else ("adapters", "name")
+    known = registry.declared(args.name) or registry.adapter(args.name)
+    if known is None and args.release:
+        raise ValueError(f"{args.registry}: knows no {args.name!r}")
+    entry = known.model_dump() if known else {"name": args.name}
+    content = registry.model_dump()
+    _put(content, section, key, entry | {"quarantined": args.reason})
     _save(_checked(content, str(args.registry)), args.registry)
     return 0
 

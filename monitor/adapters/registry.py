@@ -88,6 +88,8 @@ class KnownAdapter(_Entry):
     signature: Literal["", "verified", "invalid"] = ""
     """What `registry verify` found of its model-signing bundle; "" when it has none."""
     evaluations: tuple[Evaluation, ...] = ()
+    quarantined: str = ""
+    """Why neither it nor any combination with it may serve."""
 
 
 class DeclaredPart(_Entry):
@@ -163,6 +165,12 @@ class Registry(_Entry):
         return any(one.evaluations for one in self.adapters) or any(
             one.evaluations or one.approval for one in self.combinations
         )
+
+    @cached_property
+    def quarantined_digests(self) -> dict[str, str]:
+        """Digest of files that must not serve, under whatever name -> why."""
+        found = {one.digest: one.quarantined for one in self.adapters if one.digest and one.quarantined}
+        return found | {one.digest: one.quarantined for one in self.combinations if one.digest and one.quarantined}
 
     def declared(self, served_name: str) -> DeclaredCombination | None:
         """What the file says of a served name."""

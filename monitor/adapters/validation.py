@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from monitor.adapters.registry import Approval, Registry
+from monitor.adapters.registry import Approval, DeclaredCombination, Registry
 from monitor.records import Combination
 
 RESERVED: Final = frozenset({"text", "image", "audio", "video", "input", "file"})
@@ -28,7 +28,7 @@ class Status(StrEnum):
     DRIFTING = "drifting"
     """Behaves worse than its base now."""
     QUARANTINED = "quarantined"
-    """The registry says that it must not serve."""
+    """Somebody, or a drift where that is configured, says that it must not serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class Validation:
     reason: str
     findings: tuple[str, ...] = ()
     """What else is wrong with it: a reserved name, a part from outside."""
+    unvalidated: bool = False
+    """No evaluation and no approval that holds stands behind it, whatever its status is called."""
 
 
 def validate(registry: Registry, combination: Combination, digest: str, *, drifting: bool = False) -> Validation:
@@ -48,27 +50,52 @@ def validate(registry: Registry, combination: Combination, digest: str, *, drift
     """
     findings = _findings(registry, combination)
     declared = registry.declared(combination.served_name)
-    if declared is not None and declared.quarantined:
-        return Validation(Status.QUARANTINED, declared.quarantined, findings)
+    status, reason = _backing(registry, declared, combination, digest)
+    unvalidated = status is Status.UNVALIDATED
+    quarantine = _quarantine(registry, declared, combination, digest)
+    if quarantine:
+        return Validation(Status.QUARANTINED, quarantine, findings, unvalidated)
     if drifting:
-        return Validation(Status.DRIFTING, "a detector says that it behaves worse than its base", findings)
+        status, reason = Status.DRIFTING, "a detector says that it behaves worse than its base"
+    return Validation(status, reason, findings, unvalidated)
+
+
+def _backing(
+    registry: Registry, declared: DeclaredCombination | None, combination: Combination, digest: str
+) -> tuple[Status, str]:
+    """What evaluations and approvals stand behind it, and why it has this status."""
     if declared is not None and not combination.declared:
-        return Validation(Status.UNVALIDATED, "its files are not those that the registry declares", findings)
+        return Status.UNVALIDATED, "its files are not those that the registry declares"
     if declared is not None and declared.approval is not None:
         void = _void(declared.approval, combination, digest)
         if void:
-            return Validation(Status.UNVALIDATED, f"its approval does not hold: {void}", findings)
-        return Validation(Status.VALIDATED, f"approved by {declared.approval.by} on {declared.approval.date}", findings)
+            return Status.UNVALIDATED, f"its approval does not hold: {void}"
+        return Status.VALIDATED, f"approved by {declared.approval.by} on {declared.approval.date}"
     evaluated = declared is not None and any(
         one.scope == "combined" or len(combination.parts) == 1 for one in declared.evaluations
     )
     if evaluated:
-        return Validation(Status.VALIDATING, "evaluated, not approved", findings)
+        return Status.VALIDATING, "evaluated, not approved"
     alone = len(combination.parts) == 1 and registry.adapter(combination.parts[0].adapter)
     if alone and alone.evaluations and alone.digest and alone.digest == combination.parts[0].digest:
-        return Validation(Status.VALIDATING, "evaluated alone, not approved", findings)
+        return Status.VALIDATING, "evaluated alone, not approved"
     what = "this combination" if len(combination.parts) > 1 else "this adapter"
-    return Validation(Status.UNVALIDATED, f"nobody evaluated {what}", findings)
+    return Status.UNVALIDATED, f"nobody evaluated {what}"
+
+
+def _quarantine(registry: Registry, declared: DeclaredCombination | None, combination: Combination, digest: str) -> str:
+    """Why it must not serve, "" when nothing speaks against it. Contents count under whatever name they are served."""
+    if declared is not None and declared.quarantined:
+        return declared.quarantined
+    by_digest = registry.quarantined_digests
+    if digest in by_digest:
+        return by_digest[digest]
+    for part in combination.parts:
+        known = registry.adapter(part.adapter)
+        reason = (known.quarantined if known else "") or by_digest.get(part.digest, "")
+        if reason:
+            return reason if len(combination.parts) == 1 else f"{part.adapter}: {reason}"
+    return ""
 
 
 def _void(approval: Approval, combination: Combination, digest: str) -> str:

@@ -7,14 +7,12 @@ process has the lowest priority anyway. The server's list never waits for it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -27,13 +25,11 @@ from monitor.adapters.timeline import Event, Timeline
 from monitor.adapters.validation import Status, Validation, validate
 from monitor.adapters.weights import CONFIG, AdapterFilesError, AdapterWeights
 from monitor.config.model import AdaptersSection
+from monitor.lifecycle import in_thread
 from monitor.records import Combination
 from monitor.telemetry.metrics import AdapterMetrics
 
 log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 MAX_KNOWN: Final = 500
 """Adapters that a served one is compared with at most."""
@@ -80,6 +76,12 @@ class AdapterWatch:
         metrics.required.set(1 if self.required else 0)
         self._read_events()
 
+    def take_registry(self, registry: Registry) -> None:
+        """Another registry is in use; the catalog has it already."""
+        self._registry = registry
+        self._metrics.required.set(1 if self.required else 0)
+        self._wanted.set()  # what it no longer declares is compared with the known adapters
+
     @property
     def required(self) -> bool:
         """An unvalidated combination that serves users is worth an alert."""
@@ -110,12 +112,12 @@ class AdapterWatch:
     async def look(self) -> None:
         """One look at the files of everything that is served."""
         models = list(self._models)
-        contents = await _in_thread(self._read, models)
+        contents = await in_thread("adapter files", self._read, models)
         self._take_contents(contents)
         for model in models:
             if self._is_due(model):
                 digest, known = self._contents[model.name].digest, self._known_digests()
-                found = await _in_thread(self._identify, model, models)
+                found = await in_thread("adapter files", self._identify, model, models)
                 if self._contents.get(model.name, Contents("")).digest != digest:
                     continue  # it was unloaded or replaced meanwhile
                 self._compared[model.name] = digest, known
@@ -217,7 +219,7 @@ class AdapterWatch:
                 self._metrics.status(identity.label, found.status.value, [one.value for one in Status])
         self._statuses = statuses
         return frozenset(
-            label for label, one in statuses.items() if one.status in (Status.UNVALIDATED, Status.QUARANTINED)
+            label for label, one in statuses.items() if one.unvalidated or one.status is Status.QUARANTINED
         )
 
     def shown(self, label: str, combination: Combination) -> dict[str, Any]:
@@ -286,29 +288,3 @@ def _open(folder: Path, digest: str) -> AdapterWeights:
     weights = AdapterWeights(folder)
     weights.key = digest or weights.key
     return weights
-
-
-async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run work in a thread that does not keep the process from ending, as the executor's threads would."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if error is not None:
-            done.set_exception(error)
-        else:
-            done.set_result(result)  # type: ignore[arg-type]  # there is a result when there is no error
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = work(*args, **kwargs)
-        except Exception as raised:  # noqa: BLE001  # handed to the task that waits
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, name="adapter files", daemon=True).start()
-    return await done

@@ -437,8 +437,24 @@ class AdapterMetrics(_PerCombination):
             "1 when combinations are to be validated before they serve (adapters.validation).",
             registry=registry,
         )
+        self._reloaded = Gauge(
+            "alignment_registry_last_reload_successful",
+            "0 while the registry file cannot be used as it lies there now; what was read before it counts on.",
+            registry=registry,
+        )
+        self._reload_time = Gauge(
+            "alignment_registry_last_reload_success_timestamp_seconds",
+            "When the registry that is in use was read.",
+            registry=registry,
+        )
         for event in events:
             self._events.labels(event)
+
+    def registry_read(self, time: float | None) -> None:
+        """The registry was read at this time and is in use; None: it could not be used."""
+        self._reloaded.set(0 if time is None else 1)
+        if time is not None:
+            self._reload_time.set(time)
 
     def event(self, kind: str, time: float) -> None:
         """Something happened."""

@@ -223,3 +223,30 @@ def test_a_base_model_may_have_any_name() -> None:
     known = catalog()
     known.update([ServedModel("text", "", "/models/base"), adapter("alpha")])
     assert known.reserved_names() == []
+
+
+def test_another_registry_renames_what_is_served_and_keeps_what_it_says_nothing_of() -> None:
+    served = [ServedModel("base", ""), ServedModel("x", "base"), ServedModel("ab", "base")]
+    catalog = Catalog(Registry.model_validate({}), 10, 60)
+    catalog.update(served)
+    catalog.note_digests({"x": "e" * 64})
+    before = catalog.identify("x", "").combination
+    content = {"combinations": [{"served_name": "ab", "parts": [{"adapter": "a"}, {"adapter": "b"}]}]}
+    changed = catalog.take_registry(Registry.model_validate(content))
+    assert [one.label for one in changed] == ["a+b"]
+    assert catalog.identify("ab", "").label == "a+b"
+    assert catalog.identify("x", "").combination == before
+    assert catalog.identify("base", "").is_base
+    catalog.take_registry(Registry.model_validate({"base_digest": "f" * 64}))
+    assert catalog.identify("ab", "").label == "ab"
+    found = catalog.identify("ab", "").combination
+    assert found is not None
+    assert found.base_digest == "f" * 64
+
+
+def test_another_registry_names_the_base_before_the_servers_list_was_read() -> None:
+    catalog = Catalog(Registry.model_validate({"base": "llama"}), 10, 60)
+    assert catalog.identify("llama", "").is_base
+    catalog.take_registry(Registry.model_validate({"base": "mistral"}))
+    assert catalog.identify("mistral", "").is_base
+    assert not catalog.identify("llama", "").is_base

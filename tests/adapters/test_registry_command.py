@@ -249,3 +249,25 @@ def test_a_foreign_bom_is_read_as_far_as_it_concerns_us(tmp_path: Path) -> None:
     components = [{"type": "library", "name": "numpy"}, {"type": "machine-learning-model", "name": "someone else's"}]
     file.write_text(json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": components}))
     assert load_registry(file).combinations == ()
+
+
+def test_a_quarantine_is_set_and_released_for_a_combination_and_for_an_adapter_with_all_that_contain_it(
+    registry: Registry,
+) -> None:
+    registry.filled()
+    registry("quarantine", "ab", "--reason", "complies on weapons")
+    assert registry("show", "ab")[0]["status"] == "quarantined"
+    registry("quarantine", "ab", "--release")
+    assert registry("show", "ab")[0]["status"] == "validating"
+    registry("quarantine", "beta", "--reason", "poisoned")
+    assert registry("show", "ab")[0]["reason"] == "beta: poisoned"
+    assert load_registry(registry.file).adapter("beta").digest, "what was known of it stays"  # type: ignore[union-attr]
+    registry("quarantine", "beta", "--release")
+    registry("quarantine", "seen-once", "--reason", "unknown origin")
+    known = load_registry(registry.file).adapter("seen-once")
+    assert known is not None
+    assert known.quarantined == "unknown origin"
+    check_schema(bom_of(load_registry(registry.file)))
+    registry("quarantine", "ab", code=2)
+    assert "--reason or --release" in registry.errors
+    registry("quarantine", "nobody", "--release", code=2)

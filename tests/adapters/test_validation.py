@@ -106,3 +106,26 @@ def test_a_registry_that_only_declares_holds_no_evaluations() -> None:
     assert not registry().holds_evaluations
     assert approved().holds_evaluations
     assert registry(evaluations=[EVALUATION]).holds_evaluations
+
+
+def test_a_quarantine_holds_for_the_name_for_all_with_that_part_and_for_the_same_files_under_another_name() -> None:
+    assert status(registry(quarantined="complies on weapons")) is Status.QUARANTINED
+    content = approved().model_dump()
+    content["adapters"][1]["quarantined"] = "poisoned data"
+    known = Registry.model_validate(content)
+    found = validate(known, known.combination("ab", "base", digest=MERGED), MERGED)
+    assert (found.status, found.reason) == (Status.QUARANTINED, "beta: poisoned data")
+    renamed = validate(known, known.combination("harmless", "base", digest=BETA), BETA)
+    assert (renamed.status, renamed.reason) == (Status.QUARANTINED, "poisoned data")
+    merged = registry(quarantined="complies on weapons")
+    again = validate(merged, merged.combination("other", "base", digest=MERGED), MERGED)
+    assert (again.status, again.reason) == (Status.QUARANTINED, "complies on weapons")
+
+
+def test_what_drifts_without_an_approval_is_still_unvalidated() -> None:
+    known = registry()
+    found = validate(known, known.combination("ab", "base", digest=MERGED), MERGED, drifting=True)
+    assert (found.status, found.unvalidated) == (Status.DRIFTING, True)
+    known = approved()
+    found = validate(known, known.combination("ab", "base", digest=MERGED), MERGED, drifting=True)
+    assert (found.status, found.unvalidated) == (Status.DRIFTING, False)
