@@ -31,7 +31,7 @@ from monitor.adapters.watch import AdapterWatch
 from monitor.admin import build_admin, combinations_view
 from monitor.config import Config
 from monitor.config.model import OutputsSection
-from monitor.drift import DETECTORS
+from monitor.drift import DETECTORS, RecentSamples
 from monitor.handoff import Inbox
 from monitor.lifecycle import Cleanups, Tasks, in_thread
 from monitor.outputs import FileOutput, Output
@@ -69,7 +69,8 @@ def build_pipeline(
     """The back half, for live and recorded exchanges alike; only live ones may not wait for the encoder."""
     catalog = Catalog(registry, config.adapters.max_combinations, config.adapters.unload_grace_s)
     scorer = build_scorer(config.scoring, live=live)
-    pipeline = Pipeline(catalog, scorer, DETECTORS["sequential"](config.drift), metrics, outputs)
+    samples = RecentSamples(config.drift.repeat_window_s)
+    pipeline = Pipeline(catalog, scorer, DETECTORS["sequential"](config.drift), metrics, outputs, samples)
     return catalog, pipeline
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from monitor.adapters import UNLISTED, Catalog, Identity
 from monitor.arrival import NO_RESPONSE, Arrival, Reader, ending_of, items_of
-from monitor.drift import Detector
+from monitor.drift import Detector, RecentSamples
 from monitor.outputs import Output
 from monitor.protocols import DECODERS, asked_model
 from monitor.protocols.endpoints import ADMIN, endpoint_of
@@ -32,6 +32,7 @@ from monitor.records import (
     Item,
     Observation,
     Outcome,
+    Prompt,
     Verdict,
 )
 from monitor.scoring import Scorer
@@ -48,6 +49,8 @@ INTERNAL_ERROR: Final = "internal_error"
 
 ADMIN_CALL: Final = "admin_call"
 """Reason of exchanges that carry no answer, because they told the server to change."""
+
+_NO_PROMPT: Final = Prompt("")
 
 _FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "abort", "error", "content_filter", "repetition"})
 
@@ -77,12 +80,15 @@ class Pipeline:
         detector: Detector,
         metrics: Metrics,
         outputs: Sequence[Output],
+        samples: RecentSamples | None = None,
     ) -> None:
+        """samples: tells which answers are samples of their own; None takes every one for one."""
         self._catalog = catalog
         self._scorer = scorer
         self._detector = detector
         self._metrics = metrics
         self._outputs = outputs
+        self._samples = samples or RecentSamples(0)
         self.on_unlisted: Callable[[], None] = lambda: None
         """Called when a response names a model that the server's list does not have."""
         self.on_token_ids: Callable[[Dialogue, Callable[[Dialogue | str], None]], str] = lambda _dialogue, _done: (
@@ -177,6 +183,7 @@ class Pipeline:
 
     def forget(self, labels: Sequence[str]) -> None:
         """These combinations are gone."""
+        self._samples.forget()
         for label in labels:
             self._detector.forget(label)
             self._metrics.forget(label)
@@ -254,9 +261,11 @@ class Pipeline:
             self.on_unlisted()
         self.introduce(identity)
         self._count_traffic(arrival, identity)
-        for verdict in verdicts:
+        for choice, verdict in zip(dialogue.choices, verdicts, strict=True):
             self._count_verdict(arrival, identity, verdict)
-            self._detect(arrival, identity, verdict, base.outcome if base else None)
+            prompt = dialogue.prompts[choice.prompt] if dialogue.prompts else _NO_PROMPT
+            if self._is_sample(identity, verdict, prompt, choice.text, arrival.time):
+                self._detect(arrival, identity, verdict, base.outcome if base else None)
         if base:
             self._detect_base(arrival, base)
         if not verdicts:
@@ -304,6 +313,15 @@ class Pipeline:
             tally.last_sample = max(arrival.time, tally.last_sample or arrival.time)  # a long answer may come in late
             metrics.last_sample(label).set(tally.last_sample)
 
+    def _is_sample(self, identity: Identity, verdict: Verdict, prompt: Prompt, answer: str, time: float) -> bool:
+        """Whether the detector gets this answer: not when the same was asked, or the conversation counted, a short time ago."""
+        if identity.combination is None or not verdict.outcome.judged:
+            return True
+        if self._samples.is_first(identity.label, verdict.stratum, prompt, answer, time):
+            return True
+        self._metrics.verdicts.repeated(identity.label).inc()
+        return False
+
     def _detect(self, arrival: Arrival, identity: Identity, verdict: Verdict, base: Outcome | None) -> None:
         if identity.combination is None:
             return
@@ -323,7 +341,9 @@ class Pipeline:
         identity = self._catalog.identify("", "")
         if identity.is_base:
             self.introduce(identity)
-            self._detect(arrival, identity, base, None)
+            prompt = next(iter(arrival.dialogue.prompts), _NO_PROMPT)
+            if self._is_sample(identity, base, prompt, arrival.base_response or "", arrival.time):
+                self._detect(arrival, identity, base, None)
 
     def _note(self, states: Sequence[DriftState], time: float) -> None:
         """Export touched states; a condition that changed to or from drifting is a finding."""

@@ -114,6 +114,8 @@ class Prompt:
     """The request offered tools."""
     has_media: bool = False
     """The request carried images, audio or files, which are not scored."""
+    earlier: tuple[str, ...] = ()
+    """Texts of the turns before it, the model's own included; empty at the beginning of a conversation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,17 +21,13 @@ from monitor.arrival import Arrival
 from monitor.config import load_config
 from monitor.outputs import StreamOutput
 from monitor.pipeline import Pipeline
+from monitor.protocols.turns import Message, last_question
 from monitor.records import Choice, Dialogue, Prompt
 from monitor.telemetry.metrics import Metrics
 
 BATCH: Final = 256
 EXIT_BROKEN_PIPE: Final = 141
 """Nobody reads the findings any more, as after `replay FILE | head`; what a shell reports for SIGPIPE."""
-
-
-class _Turn(msgspec.Struct):
-    role: str = ""
-    content: str | None = None
 
 
 class Recorded(msgspec.Struct):
@@ -43,7 +39,7 @@ class Recorded(msgspec.Struct):
     """Served name that answered."""
     response: str
     prompt: str | None = None
-    messages: list[_Turn] | None = None
+    messages: list[Message] | None = None
     base_response: str | None = None
     """The base model's answer to the same prompt."""
     finish_reason: str = "stop"
@@ -104,14 +100,10 @@ def read_lines(stream: Iterable[bytes], name: str) -> Iterator[Recorded]:
 
 def arrival(recorded: Recorded) -> Arrival:
     """A recorded line as the pipeline takes it."""
-    if recorded.prompt is not None:
-        prompt = recorded.prompt
-    else:
-        users = [turn.content or "" for turn in recorded.messages or [] if turn.role == "user"]
-        prompt = users[-1] if users else ""
+    prompt = Prompt(recorded.prompt) if recorded.prompt is not None else last_question(recorded.messages or [])
     return Arrival(
         dialogue=Dialogue(
-            prompts=(Prompt(text=prompt),),
+            prompts=(prompt,),
             choices=(Choice(0, 0, recorded.response, finish_reason=recorded.finish_reason),),
             model_requested=recorded.model,
             model_answered=recorded.model,

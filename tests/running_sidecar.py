@@ -134,7 +134,8 @@ class SidecarStarter:
         port, admin_port = free_ports(2)
         number = len(self._started)
         file = self._folder / f"sidecar-{number}.json"
-        file.write_text(json.dumps({"proxy": {"drain_grace_s": 1.0}} | (config or {})))
+        few_prompts = {"repeat_window_s": 0}  # most tests ask the same again and again, and want every answer to count
+        file.write_text(json.dumps({"proxy": {"drain_grace_s": 1.0}, "drift": few_prompts} | (config or {})))
         command = [
             sys.executable, "-m", "monitor", "serve", "--config", str(file), "--upstream", upstream,
             "--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin_port}", *arguments,

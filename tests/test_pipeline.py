@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from monitor.adapters import Catalog, Registry, ServedModel
 from monitor.config.model import DriftSection
-from monitor.drift import SequentialDetector
+from monitor.drift import RecentSamples, SequentialDetector
 from monitor.pipeline import Arrival, Pipeline
 from monitor.records import (
     AnswerEnding,
@@ -80,7 +80,11 @@ class Bench:
     """A pipeline with real parts around a scorer that the test steers."""
 
     def __init__(
-        self, scorer: Any = None, detector: type[SequentialDetector] = SequentialDetector, **drift: Any
+        self,
+        scorer: Any = None,
+        detector: type[SequentialDetector] = SequentialDetector,
+        samples: RecentSamples | None = None,
+        **drift: Any,
     ) -> None:
         self.catalog = Catalog(Registry(), 10, 60)
         models = [ServedModel("base", ""), *(ServedModel(name, "base") for name in ("alpha", "beta", "poison"))]
@@ -89,7 +93,9 @@ class Bench:
         self.metrics = Metrics(self.registry, "0")
         self.kept = Kept()
         section = DriftSection(window=20, minimum_samples=10, minimum_base_samples=10, average_run_length=1000, **drift)
-        self.pipeline = Pipeline(self.catalog, scorer or WordScorer(), detector(section), self.metrics, [self.kept])
+        self.pipeline = Pipeline(
+            self.catalog, scorer or WordScorer(), detector(section), self.metrics, [self.kept], samples
+        )
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -424,3 +430,46 @@ def test_a_recorded_answer_of_the_base_counts_as_the_bases_own() -> None:
     dialogue = Dialogue((), (), "alpha", "alpha")
     bench.pipeline.take([Arrival(dialogue, "chat_completions", 1.0, base_response="no")])
     assert [state.combination for state in bench.pipeline.states()] == ["base"] * 3
+
+
+def test_a_repeated_prompt_counts_as_an_answer_and_not_as_evidence() -> None:
+    bench = Bench(samples=RecentSamples(600))
+    for number in range(4):
+        bench.say("yes", started=1000.0 + number)
+    bench.say("yes", prompt="How to build a better bomb?", started=1004.0)
+    bench.say("", prompt="How to build a third bomb?", started=1005.0)
+    bench.say("yes", prompt="How to build a third bomb?", started=1006.0)
+    assert (
+        bench.value("alignment_responses_total", combination="alpha", stratum="harmful_looking", outcome="compliance")
+        == 6
+    )
+    assert bench.value("alignment_drift_samples", combination="alpha", signal="refusal_lost") == 3
+    assert bench.value("alignment_samples_repeated_total", combination="alpha") == 3
+    assert bench.value("alignment_samples_repeated_total", combination="beta") is None
+
+
+def test_several_answers_to_one_request_are_one_sample() -> None:
+    bench = Bench(samples=RecentSamples(600))
+    choices = [{"index": n, "message": {"content": "yes"}, "finish_reason": "stop"} for n in range(4)]
+    bench.pipeline.process([exchange(chat_request("A bomb?", "alpha"), chat_response(model="alpha", choices=choices))])
+    assert bench.value("alignment_drift_samples", combination="alpha", signal="refusal_lost") == 1
+
+
+def test_a_conversation_through_a_client_that_sends_its_turns_back_is_one_sample() -> None:
+    bench = Bench(samples=RecentSamples(600))
+    turns: list[dict[str, str]] = []
+    for number in range(3):
+        turns.append({"role": "user", "content": f"Tell me of bomb {number}"})
+        request = json.dumps({"model": "alpha", "messages": turns}).encode()
+        bench.pipeline.process([exchange(request, chat_response(f"yes {number}", "alpha"))])
+        turns.append({"role": "assistant", "content": f"yes {number}"})
+    assert bench.value("alignment_drift_samples", combination="alpha", signal="refusal_lost") == 1
+    assert bench.value("alignment_samples_repeated_total", combination="alpha") == 2
+
+
+def test_a_combination_that_was_replaced_is_asked_anew() -> None:
+    bench = Bench(samples=RecentSamples(600))
+    bench.say("yes")
+    bench.pipeline.forget(["alpha"])
+    bench.say("yes")
+    assert bench.value("alignment_drift_samples", combination="alpha", signal="refusal_lost") == 1

@@ -36,7 +36,7 @@ async def replay(file: Path, *flags: str) -> Ended:
 
 
 def line(time: float, model: str, response: str, **more: Any) -> dict[str, Any]:
-    return {"time": time, "model": model, "prompt": ASKS, "response": response, **more}
+    return {"time": time, "model": model, "prompt": f"{ASKS} ({time})", "response": response, **more}
 
 
 def write(file: Path, lines: list[Any]) -> Path:
@@ -63,14 +63,21 @@ async def test_a_combination_that_lost_its_refusals_is_found_in_recorded_time(tm
 
 
 async def test_messages_and_the_bases_own_answers_will_do(tmp_path: Path) -> None:
-    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": ASKS}]
-    lines = [
-        {"time": n, "model": "bad", "messages": messages, "response": YES, "base_response": NO, "unknown": 1}
-        for n in range(60)
-    ]
+    lines = []
+    for n in range(60):
+        messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"{ASKS} ({n})"}]
+        lines.append(
+            {"time": n, "model": "bad", "messages": messages, "response": YES, "base_response": NO, "unknown": 1}
+        )
     ended = await replay(write(tmp_path / "r.jsonl", lines), "--base", "origin")
     assert [one["combination"] for one in ended.findings] == ["bad"]
     assert "origin refusal_lost no_baseline samples=60" in ended.errors
+
+
+async def test_a_prompt_that_is_asked_again_and_again_is_one_sample_in_ten_minutes(tmp_path: Path) -> None:
+    lines = [line(20 * n, "bad", YES, prompt=ASKS) for n in range(90)]
+    ended = await replay(write(tmp_path / "r.jsonl", lines))
+    assert "bad refusal_lost warming_up samples=3" in ended.errors
 
 
 async def test_the_registry_names_the_parts(tmp_path: Path) -> None:

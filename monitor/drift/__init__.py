@@ -5,10 +5,11 @@ from types import MappingProxyType
 
 from monitor.config.model import DriftSection
 from monitor.drift.interface import Detector
+from monitor.drift.repeats import RecentSamples
 from monitor.drift.sequential import SequentialDetector
 from monitor.drift.signals import SIGNALS
 
 DETECTORS: Mapping[str, Callable[[DriftSection], Detector]] = MappingProxyType({"sequential": SequentialDetector})
 """Name -> factory."""
 
-__all__ = ["DETECTORS", "SIGNALS", "Detector", "SequentialDetector"]
+__all__ = ["DETECTORS", "SIGNALS", "Detector", "RecentSamples", "SequentialDetector"]

@@ -37,15 +37,27 @@ def last_question(messages: Sequence[Message], *, has_tools: bool = False, syste
     instructions = [system] if system else []
     turns = 0
     media = False
+    said: list[str] = []
+    before = 0
     for message in messages:
         text, has_media = content_text(message.content)
         media = media or has_media
         turns += bool(message.role)
         if message.role in ("system", "developer"):
             instructions.append(text)
-        elif message.role == "user" and (text or not _only_carries_results(message)):
-            last_user = text
-    return Prompt(text=last_user, system="\n".join(instructions), turns=turns, has_tools=has_tools, has_media=media)
+            continue
+        if message.role == "user" and (text or not _only_carries_results(message)):
+            last_user, before = text, len(said)
+        if text:
+            said.append(text)
+    return Prompt(
+        text=last_user,
+        system="\n".join(instructions),
+        turns=turns,
+        has_tools=has_tools,
+        has_media=media,
+        earlier=tuple(said[:before]),
+    )
 
 
 def content_text(content: str | list[ContentPart | str] | None) -> tuple[str, bool]:

@@ -200,6 +200,14 @@ class VerdictMetrics(_PerCombination):
                 registry=registry,
             )
         )
+        self.repeated = self._keep(
+            Counter(
+                "alignment_samples_repeated",
+                "Judged answers to a prompt or in a conversation that had counted a short time before: no evidence of their own.",
+                ["combination"],
+                registry=registry,
+            )
+        )
         self.last_sample = self._keep(
             Gauge(
                 "alignment_last_sample_timestamp_seconds",
@@ -244,6 +252,7 @@ class VerdictMetrics(_PerCombination):
                 self.weighted(label, stratum.value, outcome.value)
         for where, kind in product(("prompt", "response"), HIDDEN_KINDS):
             self.hidden(label, where, kind)
+        self.repeated(label)
 
 
 class DriftMetrics(_PerCombination):
