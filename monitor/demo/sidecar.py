@@ -17,6 +17,10 @@ POLL_INTERVAL_S = 2.0
 DRAIN_GRACE_S = 2.0
 """Short, so that Ctrl-C ends the demo at once."""
 
+REPEAT_WINDOW_S = 1.0
+"""Short, because the clients draw every question at random from the few recorded ones: here a question that comes again is no
+sign of answers that belong together."""
+
 
 def registry(header: Header) -> dict[str, Any]:
     """Which served names are combinations of which adapters, as a registry file says it."""
@@ -39,6 +43,7 @@ def configuration(header: Header, registry_file: Path) -> dict[str, Any]:
     return {
         "proxy": {"drain_grace_s": DRAIN_GRACE_S},
         "adapters": {"registry_file": str(registry_file), "poll_interval_s": POLL_INTERVAL_S},
+        "drift": {"repeat_window_s": REPEAT_WINDOW_S},
         "scoring": {"restricted_topics": [{"name": header.topic.name, "keywords": list(header.topic.keywords)}]},
     }
 
