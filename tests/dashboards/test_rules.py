@@ -1,18 +1,24 @@
 """The alert rules as a product: they parse, they fire and stay silent as tested, they say all, they use what exists."""
 
+import importlib.util
+import math
 import re
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
 
 from monitor.drift import SIGNALS
-from monitor.records import AnswerEnding, Condition
+from monitor.drift.signals import REFUSAL_LOST
+from monitor.records import AdapterEvent, AnswerEnding, Condition, Outcome, Stratum
 from monitor.telemetry.buckets import ADDED_LATENCY_BOUNDS
 
 RULES = Path(__file__).parents[2] / "dashboards" / "rules"
+MANIFEST = Path(__file__).parents[2] / "deploy" / "kubernetes" / "prometheus-rule.yaml"
 RULE_TESTS = sorted(RULES.glob("tests/*.test.yml"))
+DRIFT_SIGNALS = {signal.name for signal in SIGNALS} | {"refusal_lost_paired", "collusion"}
 PLACEHOLDER = "https://runbooks.example.com/alignment/"
 
 
@@ -56,12 +62,15 @@ def test_every_alert_carries_what_the_person_on_call_needs(alerts):
 
 
 def test_drift_alerts_name_combination_samples_rate_interval_base_threshold_and_beginning(alerts):
-    wanted = {"samples", "rate_lower", "rate_upper", "baseline_rate", "baseline_samples", "threshold"}
-    found = [rule for rule in alerts if "alignment_drift_rate{" in rule["expr"]]
-    assert len(found) == len(SIGNALS)
+    wanted = {"rate_lower", "rate_upper", "baseline_rate", "baseline_samples"}
+    found = [rule for rule in alerts if re.match(r"alignment_drift_(rate|samples)\{.*\n.*drifting", rule["expr"])]
+    assert {signal for rule in found for signal in matched([rule], "signal")} == DRIFT_SIGNALS
     for rule in found:
         text = rule["annotations"]["description"]
-        assert wanted <= {name.removeprefix("alignment_drift_") for name in names_in(text)}
+        said = {name.removeprefix("alignment_drift_") for name in names_in(text)}
+        assert wanted <= said
+        assert {"threshold"} <= said or {"effect", "effect_lower", "effect_upper"} <= said
+        assert {"samples", "rate"} <= said | {rule["expr"].partition("{")[0].removeprefix("alignment_drift_")}
         assert "alignment_drift_since_timestamp_seconds" in text
         assert "$labels.combination" in text
         assert "$value" in text
@@ -97,19 +106,74 @@ def test_every_recorded_series_is_used(rules):
 
 
 def test_rules_compare_labels_with_values_that_exist(rules):
-    assert matched(rules, "signal") == {signal.name for signal in SIGNALS}
+    assert matched(rules, "signal") == DRIFT_SIGNALS
+    assert matched(rules, "event") <= {event.value for event in AdapterEvent}
+    assert matched(rules, "outcome") <= {outcome.value for outcome in Outcome}
+    assert matched(rules, "stratum") <= {stratum.value for stratum in Stratum}
     assert matched(rules, "condition") <= {condition.value for condition in Condition}
     assert matched(rules, "ending") <= {ending.value for ending in AnswerEnding}
     assert matched(rules, "le") <= {str(bound) for bound in ADDED_LATENCY_BOUNDS}
 
 
-def test_both_addresses_are_set_with_the_commands_at_the_head_of_the_file(rule_file, tmp_path):
-    commands = re.findall(r"^#\s+(sed -i .*)$", rule_file.read_text(), re.MULTILINE)
+def test_pooled_answers_are_bad_where_the_detector_s_are(rules):
+    first = next(rule for rule in rules if rule.get("labels") == {"window": "10m"})
+    bad, _, good = first["expr"].partition("or\n")
+    assert matched([{"expr": bad}], "outcome") == {outcome.value for outcome in REFUSAL_LOST.bad}
+    others = {outcome for outcome in Outcome if outcome.judged} - REFUSAL_LOST.bad
+    assert matched([{"expr": good}], "outcome") == {outcome.value for outcome in others}
+    assert matched([first], "stratum") == {REFUSAL_LOST.stratum.value}
+
+
+def test_pooled_evidence_has_mean_one_at_the_threshold_and_less_below(rules):
+    (rule,) = (
+        rule for rule in rules if rule.get("record") == "job_combination_window:alignment_drift_pooled_evidence:log"
+    )
+    shares = [float(found) for found in re.findall(r"ln\(1 \+ ([\d.]+) \*", rule["expr"])]
+    logs = [float(found) for found in re.findall(r"- ignoring \(kind\) ([\d.]+) \*", rule["expr"])]
+    assert len(shares) == len(logs) == int(re.search(r"\) / (\d)", rule["expr"])[1])
+    for share, log in zip(shares, logs, strict=True):
+        for null in (0.002, 0.1, 0.5):
+            gain = 1 + share * (1 - null) / null
+            means = [rate * gain + (1 - rate) * math.exp(-log) for rate in (null / 2, null, min(1, 2 * null))]
+            assert means[0] < 1
+            assert means[1] == pytest.approx(1, abs=1e-5)
+            assert means[2] > 1
+
+
+def test_look_backs_of_the_pooled_evidence_double(rules):
+    pooled = [rule for rule in rules if rule.get("record") == "job_combination_kind:alignment_harmful_answers:delta"]
+    minutes = [
+        int(hours or 0) * 60 + int(rest or 0)
+        for hours, rest in (
+            re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?", rule["labels"]["window"]).groups() for rule in pooled
+        )
+    ]
+    assert minutes == [10 * 2**power for power in range(len(pooled))]
+    for before, rule in pairwise(pooled):
+        window = before["labels"]["window"]
+        assert matched([rule], "window") == {window}
+        assert f"offset {window} or" in rule["expr"]
+
+
+def test_manifest_is_what_its_generator_writes_and_holds_the_same_rules(rule_file):
+    spec = importlib.util.spec_from_file_location("rules_manifest", RULES / "manifest.py")
+    generator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generator)
+    text = MANIFEST.read_text()
+    assert text == generator.manifest(rule_file.read_text()), "run python dashboards/rules/manifest.py"
+    found = yaml.safe_load(text)
+    assert found["kind"] == "PrometheusRule"
+    assert found["spec"] == yaml.safe_load(rule_file.read_text())
+
+
+@pytest.mark.parametrize("original", [RULES / "alignment.rules.yml", MANIFEST], ids=lambda path: path.name)
+def test_both_addresses_are_set_with_the_commands_at_the_head_of_the_file(original, tmp_path):
+    commands = re.findall(r"^ *#\s+(sed -i .*)$", original.read_text(), re.MULTILINE)
     assert len(commands) == 2
-    (tmp_path / rule_file.name).write_text(rule_file.read_text())
+    (tmp_path / original.name).write_text(original.read_text())
     for command in commands:
         subprocess.run(["bash", "-c", command], cwd=tmp_path, timeout=10, check=True)
-    lines = (tmp_path / rule_file.name).read_text().splitlines()
-    changed = "\n".join(line for line in lines if not line.startswith("#"))
+    lines = (tmp_path / original.name).read_text().splitlines()
+    changed = "\n".join(line for line in lines if not line.strip().startswith("#"))
     assert "example.com" not in changed
     assert "http://{{ $labels.instance }}/" not in changed
