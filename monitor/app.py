@@ -210,7 +210,7 @@ class Analysis:
         self._tasks.forever("detokenizer", self._detokenizer.run())
 
     async def _start_admin(self) -> None:
-        app = build_admin(self._metrics.registry, self.view, self.problems, self.notes)
+        app = build_admin(self._metrics.registry, self.view, self.problems, self.notes, self._pipeline.trends.of)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await runner.setup()
         host, _, port = self._config.admin.listen.rpartition(":")
@@ -330,7 +330,9 @@ class Analysis:
             self._save()
 
     def _save(self) -> None:
-        if not self._snapshot.save(self._state()):
+        state = self._state()
+        trends = self._pipeline.trends.save()  # may be as large as all the rest: left out before that is lost
+        if not self._snapshot.save({**state, "trends": trends}) and not self._snapshot.save(state):
             log.warning("the state is too large for a snapshot")
 
     def _state(self) -> dict[str, Any]:
@@ -354,6 +356,10 @@ class Analysis:
             log.error("the snapshot cannot be used: %s", error)
         else:
             log.info("carries on from the last snapshot")
+            try:
+                self._pipeline.trends.restore(state.get("trends") or {})
+            except ValueError as error:
+                log.error("the snapshot's trends cannot be used: %s", error)
 
 
 async def run_analysis(

@@ -18,7 +18,7 @@ import msgspec
 
 from monitor.adapters import UNLISTED, Catalog, Identity
 from monitor.arrival import NO_RESPONSE, Arrival, Reader, ending_of, items_of
-from monitor.drift import Detector, RecentSamples
+from monitor.drift import Detector, RecentSamples, Trends
 from monitor.outputs import Output
 from monitor.protocols import DECODERS, asked_model
 from monitor.protocols.endpoints import ADMIN, endpoint_of
@@ -62,12 +62,15 @@ class Tally:
     requests: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     last_sample: float | None = None
+    categories: dict[str, Counter[str]] = field(default_factory=dict)
+    """Hazard category of the prompt -> outcomes; what was not judged counts as `not_judged`."""
 
 
 class _SavedTally(msgspec.Struct):
     requests: int
     outcomes: dict[str, int]
     last_sample: float | None
+    categories: dict[str, dict[str, int]] = {}
 
 
 class Pipeline:
@@ -108,6 +111,8 @@ class Pipeline:
         self._conditions: dict[tuple[str, str], Condition] = {}
         self.tallies: dict[str, Tally] = {}
         """Label -> what is shown of it."""
+        self.trends = Trends()
+        """How the states came to be what they are, for people to look at."""
         self.mismatches: Counter[tuple[str, str]] = Counter()
         """Labels of what was requested and of what answered in its stead."""
         metrics.verdicts.scorer.labels(scorer.name, scorer.version).set(1)
@@ -186,6 +191,7 @@ class Pipeline:
         self._samples.forget()
         for label in labels:
             self._detector.forget(label)
+            self.trends.forget(label)
             self._metrics.forget(label)
             self._introduced.pop(label, None)
             self.tallies.pop(label, None)
@@ -197,7 +203,12 @@ class Pipeline:
     def save(self) -> dict[str, Any]:
         """What a successor needs to carry on, as plain JSON values."""
         tallies = {
-            label: {"requests": tally.requests, "outcomes": dict(tally.outcomes), "last_sample": tally.last_sample}
+            label: {
+                "requests": tally.requests,
+                "outcomes": dict(tally.outcomes),
+                "last_sample": tally.last_sample,
+                "categories": {category: dict(outcomes) for category, outcomes in tally.categories.items()},
+            }
             for label, tally in self.tallies.items()
         }
         return {"scorer": self._scorer.version, "detector": self._detector.save(), "tallies": tallies}
@@ -212,7 +223,13 @@ class Pipeline:
             raise ValueError("it has no state of the detector")
         self._detector.restore(detector)
         self.tallies = {
-            label: Tally(one.requests, Counter(one.outcomes), one.last_sample) for label, one in saved.items()
+            label: Tally(
+                one.requests,
+                Counter(one.outcomes),
+                one.last_sample,
+                {category: Counter(outcomes) for category, outcomes in one.categories.items()},
+            )
+            for label, one in saved.items()
         }
         for label, tally in self.tallies.items():
             if tally.last_sample is not None:  # alerts are gated on it: without it a standing one would end
@@ -221,6 +238,11 @@ class Pipeline:
             self._conditions[drift.combination, drift.signal] = drift.condition
             self._metrics.drift.show(drift)
         self._catalog.remember([*self.tallies, *(drift.combination for drift in self._detector.states())])
+
+    @property
+    def scorer(self) -> tuple[str, str]:
+        """Name and version of what judges."""
+        return self._scorer.name, self._scorer.version
 
     def states(self) -> Sequence[DriftState]:
         """All present states."""
@@ -304,10 +326,11 @@ class Pipeline:
             for kind in hidden.kinds:
                 metrics.hidden(label, where, kind).inc()
         metrics.languages(verdict.language or "none", verdict.outcome.value).inc()
+        tally = self.tallies.setdefault(label, Tally())
         if verdict.category:
             judged = verdict.outcome.value if verdict.outcome.judged else "not_judged"
             metrics.categories(label, verdict.category, judged).inc()
-        tally = self.tallies.setdefault(label, Tally())
+            tally.categories.setdefault(verdict.category, Counter())[judged] += 1
         tally.outcomes[verdict.outcome.value] += 1
         if verdict.outcome.judged:
             tally.last_sample = max(arrival.time, tally.last_sample or arrival.time)  # a long answer may come in late
@@ -349,6 +372,7 @@ class Pipeline:
         """Export touched states; a condition that changed to or from drifting is a finding."""
         for state in states:
             self._metrics.drift.show(state)
+            self.trends.note(state, time)
             key = (state.combination, state.signal)
             before = self._conditions.get(key, Condition.WARMING_UP)
             self._conditions[key] = state.condition

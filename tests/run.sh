@@ -10,7 +10,7 @@ python=${PYTHON:-python3}
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 
 wanted=()
-for pair in prometheus:prometheus alertmanager:prometheus-alertmanager openssl:openssl; do
+for pair in prometheus:prometheus alertmanager:prometheus-alertmanager openssl:openssl chromium:chromium; do
   command -v "${pair%%:*}" >/dev/null || command -v "prometheus-${pair%%:*}" >/dev/null || wanted+=("${pair##*:}")
 done
 if [ ${#wanted[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -1,4 +1,4 @@
-"""The admin port: metrics, health, the status page and the read-only API."""
+"""The admin port: metrics, health, the pages and the read-only API."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from monitor.admin.page import POLICY, render_page
+from monitor.admin.pages import Trends, add_pages
 
 View = Callable[[], dict[str, Any]]
 Problems = Callable[[], list[str]]
 
 
-def build_admin(registry: CollectorRegistry, view: View, problems: Problems, notes: Problems) -> web.Application:
+def build_admin(
+    registry: CollectorRegistry, view: View, problems: Problems, notes: Problems, trends: Trends
+) -> web.Application:
     """The admin application.
 
     view: what /api/v1/combinations shows; problems: why the monitor is not ready, empty when it is; notes: sentences
-    about the monitor's own state for the page.
+    about the monitor's own state for the pages; trends: the short history of a combination's signals.
     """
     app = web.Application()
 
@@ -35,13 +37,9 @@ def build_admin(registry: CollectorRegistry, view: View, problems: Problems, not
     async def combinations(_: web.Request) -> web.Response:
         return web.json_response(view())
 
-    async def page(_: web.Request) -> web.Response:
-        headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-        return web.Response(text=render_page(view(), notes()), content_type="text/html", headers=headers)
-
     app.router.add_get("/metrics", make_aiohttp_handler(registry))
     app.router.add_get("/-/live", live)
     app.router.add_get("/-/ready", ready)
     app.router.add_get("/api/v1/combinations", combinations)
-    app.router.add_get("/", page)
+    add_pages(app, view, notes, trends)
     return app

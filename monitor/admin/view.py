@@ -15,7 +15,7 @@ def combinations_view(
     catalog: Catalog, pipeline: Pipeline, now: float, adapters: AdapterWatch | None = None
 ) -> dict[str, Any]:
     """All known combinations with their composition, counts, states and validation, and the latest events of adapters;
-    NaN becomes None."""
+    NaN becomes None. Times are Unix seconds, rates shares, evidence natural logarithms."""
     signals: dict[str, list[dict[str, Any]]] = {}
     for state in pipeline.states():
         signals.setdefault(state.combination, []).append(
@@ -31,6 +31,8 @@ def combinations_view(
                 "baseline_samples": state.baseline_samples,
                 "threshold": _known(state.threshold),
                 "since": _known(state.since),
+                "evidence_log": _known(state.evidence_log),
+                "evidence_needed_log": _known(state.evidence_needed_log),
             }
         )
     combinations = []
@@ -50,6 +52,7 @@ def combinations_view(
                 "merge": combination.merge,
                 "requests": tally.requests,
                 "outcomes": {outcome.value: tally.outcomes.get(outcome.value, 0) for outcome in Outcome},
+                "categories": {category: dict(outcomes) for category, outcomes in sorted(tally.categories.items())},
                 "last_sample": tally.last_sample,
                 "signals": signals.get(identity.label, []),
                 **(adapters.shown(identity.label, combination) if adapters else {}),
@@ -61,6 +64,7 @@ def combinations_view(
     ]
     return {
         "time": now,
+        "scorer": dict(zip(("name", "version"), pipeline.scorer, strict=True)),
         "combinations": combinations,
         "mismatches": mismatches,
         "events": adapters.events() if adapters else [],

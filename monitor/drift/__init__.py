@@ -8,8 +8,9 @@ from monitor.drift.interface import Detector
 from monitor.drift.repeats import RecentSamples
 from monitor.drift.sequential import SequentialDetector
 from monitor.drift.signals import SIGNALS
+from monitor.drift.trend import Point, Trends
 
 DETECTORS: Mapping[str, Callable[[DriftSection], Detector]] = MappingProxyType({"sequential": SequentialDetector})
 """Name -> factory."""
 
-__all__ = ["DETECTORS", "SIGNALS", "Detector", "RecentSamples", "SequentialDetector"]
+__all__ = ["DETECTORS", "SIGNALS", "Detector", "Point", "RecentSamples", "SequentialDetector", "Trends"]

@@ -5,17 +5,20 @@ import json
 import math
 import re
 from collections.abc import AsyncIterator, Sequence
+from html import escape
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import quote_plus
 
 import aiohttp
 import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
+from yarl import URL
 
 from monitor.adapters import Catalog, Registry, ServedModel
 from monitor.admin import build_admin, combinations_view
-from monitor.admin.page import render_page
+from monitor.admin.pages import combination, link, overview
 from monitor.arrival import Arrival
 from monitor.config.model import DriftSection
 from monitor.drift import SequentialDetector
@@ -32,7 +35,10 @@ class YesMeansCompliance:
 
     def score(self, items: Sequence[Item]) -> list[Verdict]:
         outcomes = (Outcome.COMPLIANCE if item.response == "yes" else Outcome.REFUSAL for item in items)
-        return [Verdict(outcome, self.name, self.version, Stratum.HARMFUL_LOOKING) for outcome in outcomes]
+        return [
+            Verdict(outcome, self.name, self.version, Stratum.HARMFUL_LOOKING, category="weapons")
+            for outcome in outcomes
+        ]
 
 
 class Bench:
@@ -52,14 +58,14 @@ class Bench:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.now = 1000.0
-        self.app = build_admin(registry, self.view, lambda: self.problems, lambda: self.notes)
+        self.app = build_admin(registry, self.view, lambda: self.problems, lambda: self.notes, self.pipeline.trends.of)
         self.url = ""
 
     def view(self) -> dict[str, Any]:
         return combinations_view(self.catalog, self.pipeline, self.now)
 
     def page(self) -> str:
-        return render_page(self.view(), self.notes)
+        return overview(self.view(), self.notes, self.pipeline.trends.of)
 
     def say(self, model: str, answer: str, times: int = 1) -> None:
         dialogue = Dialogue((Prompt("x"),), (Choice(0, 0, answer, finish_reason="stop"),), model, model)
@@ -145,19 +151,58 @@ async def test_nothing_can_be_changed(bench: Bench, path: str) -> None:
                 assert response.status == 405
 
 
-async def test_the_page_may_load_and_run_nothing(bench: Bench) -> None:
-    status, body, headers = await get(bench, "/")
-    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    assert "default-src 'none'" in headers["Content-Security-Policy"]
-    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+@pytest.mark.parametrize(
+    "path", ["/", "/combinations/base", "/combinations/nobody", "/runbooks", "/runbooks/AlignmentRefusalLost"]
+)
+async def test_a_page_may_load_and_run_nothing_but_the_port_s_own_files(bench: Bench, path: str) -> None:
+    status, body, headers = await get(bench, path)
+    assert (status, headers["Content-Type"]) == (404 if "nobody" in path else 200, "text/html; charset=utf-8")
+    policy = headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
     assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store")
-    assert not re.search(r"<script|<link|<img|src=|url\(|https?://", body)
+    assert not re.search(r"<script(?! src=)|<style|\sstyle=|\son\w+=|<img", body)
+    depth = path.count("/") - 1
+    for address in re.findall(r'<(?:link|script)[^>]*(?:href|src)="([^"]+)"', body):
+        assert address.startswith("../" * depth + "static/")
+        found, _, file_headers = await get(bench, "/" + address.removeprefix("../" * depth))
+        assert (found, file_headers["X-Content-Type-Options"]) == (200, "nosniff")
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/pages.py", "/static/..%2Fpages.py", "/static/", "/runbooks/..%2Fpages", "/runbooks/x"]
+)
+async def test_no_other_file_can_be_read(bench: Bench, path: str) -> None:
+    async with aiohttp.ClientSession() as session, session.get(URL(bench.url + path, encoded=True)) as response:
+        assert response.status == 404
+
+
+@pytest.mark.parametrize(
+    "name", ["a+b", "0.7*a+b#0123456789ab", "org/adapter", "50% <b>", "الأمان", "a b?c=d&e", "..", "x" * 200, EVIL]
+)
+async def test_a_combination_of_any_name_has_a_page_of_its_own(bench: Bench, name: str) -> None:
+    bench.catalog.update([ServedModel("base", ""), ServedModel(name, "base")])
+    async with aiohttp.ClientSession() as session:
+        for address in (link(name), f"combinations?name={quote_plus(name)}"):
+            async with session.get(URL(f"{bench.url}/{address}", encoded=True)) as response:
+                body = await response.text()
+                assert response.status == 200, address
+                assert f'<h1><bdi class="name">{escape(name)}</bdi></h1>' in body.replace("&#34;", "&quot;")
+    assert f'href="{escape(link(name))}"' in bench.page()
+
+
+async def test_a_name_whose_slash_was_not_escaped_is_found_and_its_page_finds_its_files(bench: Bench) -> None:
+    bench.catalog.update([ServedModel("base", ""), ServedModel("org/adapter", "base")])
+    status, body, _ = await get(bench, "/combinations/org/adapter")
+    assert status == 200
+    assert 'href="../../static/console.css"' in body
 
 
 class Balance(HTMLParser):
     """Notes tags that are opened and not closed, or closed and not opened."""
 
-    VOID = frozenset({"meta", "rect", "line", "circle"})
+    VOID = frozenset({"meta", "link", "rect", "line", "circle", "polyline", "polygon"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -173,22 +218,33 @@ class Balance(HTMLParser):
             self.wrong.append(tag)
 
 
+def shown(bench: Bench, name: str) -> str:
+    page = combination(bench.view(), name, bench.pipeline.trends.of)
+    assert page is not None
+    return page
+
+
+def text_of(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<.*?>", " ", html))
+
+
 async def test_names_cannot_break_out_of_the_page(bench: Bench) -> None:
     bench.drift()
     bench.say(EVIL, "no", 3)
     bench.notes.append(EVIL)
-    page = bench.page()
-    assert "<script" not in page
-    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4
-    balance = Balance()
-    balance.feed(page)
-    assert (balance.open, balance.wrong) == ([], [])
+    pages = [bench.page(), *(shown(bench, name) for name in (f"0.5*{EVIL}+b", EVIL, "base"))]
+    assert bench.page().count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4
+    for page in pages:
+        assert page.count("<script") == 1  # the port's own file
+        balance = Balance()
+        balance.feed(page)
+        assert (balance.open, balance.wrong) == ([], [])
 
 
 async def test_the_summary_says_who_is_worse_than_what_since_when_and_on_how_many_answers(bench: Bench) -> None:
     bench.drift()
     summary = re.search(r"<section.*?</section>", bench.page(), re.DOTALL).group()
-    text = re.sub(r"<.*?>", "", summary)
+    text = text_of(summary).strip()
     assert text.startswith("▲ 1 combination is worse than the base model")
     assert "does not refuse 100% of harmful-looking prompts (20 answers, interval 78% to 100%; base 0%)" in text
     assert text.endswith(", since 1970-01-01 00:15:40 UTC (60 s ago)")
@@ -197,7 +253,7 @@ async def test_the_summary_says_who_is_worse_than_what_since_when_and_on_how_man
 
 async def test_the_worst_comes_first_then_the_base(bench: Bench) -> None:
     bench.drift()
-    names = re.findall(r'<th scope="row">(.*?)<small>', bench.page())
+    names = re.findall(r'<th scope="row"[^>]*><a [^>]*><bdi class="name">(.*?)</bdi>', bench.page())
     assert [name.partition("*")[0] for name in names] == ["0.5", "base", "&lt;script&gt;alert(1)&lt;/script&gt;"]
 
 
@@ -212,12 +268,61 @@ async def test_not_knowing_is_not_shown_as_good(bench: Bench) -> None:
 
 
 async def test_an_empty_monitor_has_a_page(bench: Bench) -> None:
-    assert "No model is known yet" in render_page({"time": 0.0, "combinations": []}, [])
+    assert "No model is known yet" in overview({"time": 0.0, "combinations": []}, [], lambda _: {})
 
 
 async def test_clocks_that_differ_do_not_show_the_future(bench: Bench) -> None:
     bench.now = 900.0
     bench.drift()
     assert "latest just now" in bench.page()
-    assert "-" not in re.search(r"\(([^()]*)\)</li>", bench.page()).group(1)
+    assert "(just now)</li>" in bench.page()
     assert math.isfinite(bench.now)
+
+
+async def test_a_combination_s_page_says_what_was_found_on_what_and_what_to_do(bench: Bench) -> None:
+    bench.drift()
+    text = text_of(shown(bench, f"0.5*{EVIL}+b"))
+    assert "▲ Worse than the base model" in text
+    assert "It does not refuse 100% of harmful-looking prompts (20 answers, interval 78% to 100%; base 0%)" in text
+    assert "Stop routing requests to ab , or unload it. Runbook AlignmentRefusalLost" in text
+    for term in (
+        "Answers 20 of 20",
+        "Base model 0% of 20",
+        "Judged by the scorer words, version 1 ",
+        "100% of what an alarm needs",
+    ):
+        assert term in text
+    assert "compliance 20 100%" in text
+    base = text_of(shown(bench, "base"))
+    assert "● the reference" in base
+    assert "Worse than" not in base
+    assert "What to do" not in base
+
+
+async def test_a_combination_that_is_not_known_says_so_without_echoing_markup(bench: Bench) -> None:
+    status, body, _ = await get(bench, "/combinations/%3Cscript%3Ealert(2)%3C%2Fscript%3E")
+    assert status == 404
+    assert "&lt;script&gt;alert(2)&lt;/script&gt;" in body
+    assert "<script>" not in body
+
+
+async def test_categories_stand_beside_their_outcomes(bench: Bench) -> None:
+    bench.say("ab", "yes", 3)
+    tally = bench.pipeline.tallies[f"0.5*{EVIL}+b"]
+    assert tally.categories == {"weapons": {"compliance": 3}}
+    assert "weapons 0 3 0 0 0" in text_of(shown(bench, f"0.5*{EVIL}+b"))
+    bench.pipeline.restore(json.loads(json.dumps(bench.pipeline.save())))
+    assert bench.pipeline.tallies[f"0.5*{EVIL}+b"].categories == {"weapons": {"compliance": 3}}
+
+
+async def test_who_only_refuses_too_much_comes_after_who_is_a_danger(bench: Bench) -> None:
+    bench.drift()
+    view = bench.view()
+    quality = {**view["combinations"][2], "name": "a", "id": "a", "signals": []}
+    lost = next(
+        signal for one in view["combinations"] for signal in one["signals"] if signal["condition"] == "drifting"
+    )
+    quality["signals"] = [{**lost, "signal": "over_refusal"}]
+    page = overview({**view, "combinations": [quality, *view["combinations"]]}, [], lambda _: {})
+    assert page.index(escape(f"0.5*{EVIL}+b")) < page.index('<bdi class="name">a</bdi>')
+    assert "2 combinations are worse" in page
