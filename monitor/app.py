@@ -28,7 +28,7 @@ from monitor.adapters import (
 )
 from monitor.adapters.registry_file import LOOK_S, RegistryFile, saved
 from monitor.adapters.watch import AdapterWatch
-from monitor.admin import build_admin, combinations_view
+from monitor.admin import Access, Sources, Tokens, build_admin, combinations_view, reading
 from monitor.config import Config
 from monitor.config.model import OutputsSection
 from monitor.drift import DETECTORS, RecentSamples
@@ -100,7 +100,7 @@ class Analysis:
         self._predecessor = snapshot.restore() or {}
         """What the process before this one left."""
         self._registry_file = RegistryFile(config.adapters.registry_file)
-        registry = self._registry_file.open(self._predecessor.get("registry"))
+        registry = self._registry = self._registry_file.open(self._predecessor.get("registry"))
         self._registry_saved = saved(registry)
         self._metrics.adapters.registry_read(None if self._registry_file.problem else time.time())
         self._catalog, self._pipeline = build_pipeline(config, registry, self._outputs, self._metrics, live=True)
@@ -210,7 +210,19 @@ class Analysis:
         self._tasks.forever("detokenizer", self._detokenizer.run())
 
     async def _start_admin(self) -> None:
-        app = build_admin(self._metrics.registry, self.view, self.problems, self.notes, self._pipeline.trends.of)
+        access = Access(
+            Tokens(self._config.admin), lambda scope, reason: self._metrics.admin.denied.labels(scope, reason).inc()
+        )
+        sources = Sources(self.view, lambda: self._registry, self._adapters.timeline)
+        app = build_admin(
+            self._metrics.registry,
+            self.view,
+            self.problems,
+            self.notes,
+            self._pipeline.trends.of,
+            reading(sources),
+            access,
+        )
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await runner.setup()
         host, _, port = self._config.admin.listen.rpartition(":")
@@ -310,6 +322,7 @@ class Analysis:
                 self._metrics.adapters.registry_read(time.time() if registry is not None else None)
 
     def _take_registry(self, registry: Registry) -> None:
+        self._registry = registry
         self._registry_saved = saved(registry)
         self._catalog.take_registry(registry)
         self._adapters.take_registry(registry)

@@ -84,11 +84,15 @@ def _check(args: argparse.Namespace) -> int:
 def _check_files(config: Config) -> None:
     """Raise ConfigError when a file or a package that the configuration asks for cannot be used."""
     from monitor.adapters import DiscoveryError, read_api_key
+    from monitor.config.secrets import read_token
     from monitor.proxy.routes import Routes
     from monitor.tls import listen_context, upstream_context
 
     if config.outputs.otel and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
         raise ConfigError("outputs.otel: needs the extra `otel`: pip install 'vllm-alignment-monitor[otel]'")
+    for key in ("read_token_file", "evidence_token_file", "admin_token_file"):
+        if token_file := getattr(config.admin, key):
+            read_token(token_file, f"admin.{key}")
     if config.adapters.api_key_file:
         try:
             read_api_key(config.adapters.api_key_file)

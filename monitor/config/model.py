@@ -328,7 +328,18 @@ class AdminSection(Section):
     """Metrics, health and the status page: a port of its own, not for clients."""
 
     listen: Address = "127.0.0.1:9464"
-    """HOST:PORT of /metrics, /-/live, /-/ready and the status page."""
+    """HOST:PORT of /metrics, /-/live, /-/ready, the status page and the API."""
+    read_token_file: Path | None = None
+    """File with the token for reading the API and the pages; without it both are open to whoever reaches the port. Token files
+    hold one line of at least 16 characters and are read again when they are replaced."""
+    evidence_token_file: Path | None = None
+    """File with the token for reading stored prompts and answers; without it nobody can. It may also read everything else."""
+    admin_token_file: Path | None = None
+    """File with the token for acknowledging findings and resetting detectors; without it nobody can. It may also read
+    everything but stored prompts and answers."""
+    audit_file: Path | None = None
+    """File to which every use of the evidence and admin tokens is appended as a JSON line; what cannot be written there is not
+    done. The log has them in any case."""
 
 
 class TelemetrySection(Section):

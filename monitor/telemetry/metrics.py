@@ -362,6 +362,22 @@ class OutputMetrics:
         )
 
 
+class AdminMetrics:
+    """Who was turned away at the admin port."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.denied = Counter(
+            "alignment_admin_denied",
+            "Requests to the admin port that were turned away, by the scope they needed and why.",
+            ["scope", "reason"],
+            registry=registry,
+        )
+        for scope, reason in product(
+            ("read", "evidence", "admin"), ("no_token", "wrong_token", "other_scope", "closed")
+        ):
+            self.denied.labels(scope, reason)
+
+
 class DiscoveryMetrics:
     """Whether the server's list of models can be read."""
 
@@ -510,6 +526,7 @@ class Metrics:
         self.adapters = AdapterMetrics(registry, [event.value for event in AdapterEvent])
         self.outputs = OutputMetrics(registry)
         self.judge = JudgeMetrics(registry)
+        self.admin = AdminMetrics(registry)
         Gauge("alignment_build_info", "The monitor's version; always 1.", ["version"], registry=registry).labels(
             version
         ).set(1)

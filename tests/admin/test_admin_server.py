@@ -17,7 +17,8 @@ from prometheus_client import CollectorRegistry
 from yarl import URL
 
 from monitor.adapters import Catalog, Registry, ServedModel
-from monitor.admin import build_admin, combinations_view
+from monitor.adapters.timeline import Timeline
+from monitor.admin import Sources, build_admin, combinations_view, reading
 from monitor.admin.pages import combination, link, overview
 from monitor.arrival import Arrival
 from monitor.config.model import DriftSection
@@ -58,7 +59,10 @@ class Bench:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.now = 1000.0
-        self.app = build_admin(registry, self.view, lambda: self.problems, lambda: self.notes, self.pipeline.trends.of)
+        operations = reading(Sources(self.view, Registry, Timeline()))
+        self.app = build_admin(
+            registry, self.view, lambda: self.problems, lambda: self.notes, self.pipeline.trends.of, operations
+        )
         self.url = ""
 
     def view(self) -> dict[str, Any]:

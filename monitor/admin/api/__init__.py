@@ -1,0 +1,6 @@
+"""The API below /api/v1: one table of operations makes the routes, the checks and the OpenAPI document."""
+
+from monitor.admin.api.operation import Operation, add_operations
+from monitor.admin.api.reading import Sources, reading
+
+__all__ = ["Operation", "Sources", "add_operations", "reading"]

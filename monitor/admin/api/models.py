@@ -1,0 +1,218 @@
+"""What the API answers and takes. The OpenAPI document is made from these types, and so is every response."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+Limit = Annotated[int, Meta(ge=1, le=5000, description="Entries of one page at most.")]
+Cursor = Annotated[
+    str,
+    Meta(
+        max_length=1000, pattern="^[A-Za-z0-9_-]*$", description="`next` of the page before; what it holds may change."
+    ),
+]
+Name = Annotated[str, Meta(max_length=1000)]
+Next = Annotated[str | None, Meta(description="Cursor of the page behind this one; null on the last.")]
+Seconds = Annotated[float, Meta(description="Unix seconds.")]
+
+
+class Model(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Base of all: what nobody described here is not served."""
+
+
+class Problem(Model):
+    """RFC 9457: why a request was not answered."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+    instance: str = ""
+
+
+class PageQuery(Model):
+    """Where a page begins and how long it is."""
+
+    limit: Limit = 1000
+    cursor: Cursor = ""
+
+
+class PartModel(Model):
+    """One adapter inside a combination."""
+
+    adapter: str
+    scale: float
+
+
+class SignalModel(Model):
+    """What one detector knows of a combination; null where it does not know."""
+
+    signal: str
+    condition: Literal["warming_up", "no_baseline", "ok", "drifting"]
+    samples: int
+    bad: int
+    rate: float | None
+    lower: float | None
+    upper: float | None
+    baseline_rate: float | None
+    baseline_samples: int
+    threshold: float | None
+    since: float | None
+    evidence_log: float | None = None
+    evidence_needed_log: float | None = None
+
+
+class CombinationModel(Model):
+    """Adapters that act together when a served name answers."""
+
+    name: str
+    id: str
+    served_name: str
+    is_base: bool
+    declared: bool
+    parts: list[PartModel]
+    merge: str
+    requests: int
+    outcomes: dict[str, int]
+    categories: Annotated[
+        dict[str, dict[str, int]], Meta(description="Hazard category of the prompts, outcome, answers.")
+    ]
+    last_sample: float | None
+    signals: list[SignalModel]
+    status: Annotated[str | None, Meta(description="unvalidated, validating, validated, drifting or quarantined.")] = (
+        None
+    )
+    status_reason: str = ""
+    validation_required: bool = False
+    findings: Annotated[list[str], Meta(description="What else is wrong with what it is made of.")] = []
+    digest: str = ""
+    digest_problem: str = ""
+    composition: Annotated[str, Meta(description="What its weights say that it is made of.")] = ""
+    composition_details: dict[str, Any] | None = None
+
+
+class MismatchModel(Model):
+    """Answers that came from another model than was asked for."""
+
+    requested: str
+    answered: str
+    count: int
+
+
+class EventModel(Model):
+    """A change of what the server has loaded."""
+
+    time: Seconds
+    kind: str
+    name: str
+    root: str = ""
+    digest: str = ""
+    detail: str = ""
+
+
+class ScorerModel(Model):
+    """Which scorer judges."""
+
+    name: str
+    version: str
+
+
+class Combinations(Model):
+    """All combinations, by name, the base first."""
+
+    time: Seconds
+    scorer: ScorerModel
+    combinations: list[CombinationModel]
+    mismatches: list[MismatchModel]
+    events: Annotated[list[EventModel], Meta(description="The latest ones, the newest first; /api/v1/events has all.")]
+    next: Next = None
+
+
+class EventQuery(PageQuery):
+    """Which events."""
+
+    name: Name | UnsetType = UNSET
+    kind: Name | UnsetType = UNSET
+
+
+class Events(Model):
+    """Events, the newest first."""
+
+    time: Seconds
+    events: list[EventModel]
+    next: Next = None
+
+
+class MemberModel(Model):
+    """A combination that holds both adapters of a pair."""
+
+    name: str
+    id: str
+    parts: list[PartModel]
+    condition: Annotated[str, Meta(description="The most telling of its signals' conditions.")]
+    signals: list[SignalModel]
+
+
+class PairModel(Model):
+    """Two adapters that are served together."""
+
+    first: str
+    second: str
+    condition: Annotated[str, Meta(description="The most telling condition of the combinations that hold both.")]
+    first_alone: Annotated[str | None, Meta(description="Condition of the first alone; null when not served alone.")]
+    second_alone: str | None
+    combinations: list[MemberModel]
+
+
+class Pairs(Model):
+    """All pairs of adapters that are served together, by name."""
+
+    time: Seconds
+    pairs: list[PairModel]
+    next: Next = None
+
+
+class MeasuredModel(Model):
+    """One figure of an evaluation."""
+
+    type: str
+    value: float
+    slice: str = ""
+    lower: float | None = None
+    upper: float | None = None
+
+
+class EvaluationModel(Model):
+    """An evaluation as the registry has it."""
+
+    subject: Annotated[str, Meta(description="Adapter, or served name of the combination.")]
+    kind: Literal["adapter", "combination"]
+    date: str
+    scope: Literal["alone", "combined"]
+    suite: str
+    suite_version: str = ""
+    scorer: str = ""
+    scorer_version: str = ""
+    base: str = ""
+    base_version: str = ""
+    context: str = ""
+    by: str = ""
+    report: str = ""
+    metrics: list[MeasuredModel] = []
+
+
+class EvaluationQuery(PageQuery):
+    """Which evaluations."""
+
+    subject: Name | UnsetType = UNSET
+
+
+class Evaluations(Model):
+    """Evaluations of the registry, by subject, then as they were entered."""
+
+    time: Seconds
+    evaluations: list[EvaluationModel]
+    next: Next = None

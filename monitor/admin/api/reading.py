@@ -1,0 +1,176 @@
+"""What can be read of combinations, events, pairs and evaluations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations as pairs_among
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from monitor.adapters import Registry
+from monitor.adapters.timeline import Timeline
+from monitor.admin.api.models import (
+    CombinationModel,
+    Combinations,
+    EvaluationModel,
+    EvaluationQuery,
+    Evaluations,
+    EventModel,
+    EventQuery,
+    Events,
+    MeasuredModel,
+    MemberModel,
+    PageQuery,
+    PairModel,
+    Pairs,
+)
+from monitor.admin.api.operation import Call, Operation
+from monitor.admin.api.paging import page
+
+EVENTS_SHOWN: Final = 100
+"""Events beside the combinations."""
+TELLING: Final = ("drifting", "ok", "no_baseline", "warming_up")
+"""Conditions, what is worth knowing first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the answers come from."""
+
+    view: Callable[[], dict[str, Any]]
+    """As monitor.admin.view makes it."""
+    registry: Callable[[], Registry]
+    """As it is in use now."""
+    timeline: Timeline
+
+
+def reading(sources: Sources) -> list[Operation]:
+    """Operations that only read."""
+
+    async def all_combinations(call: Call) -> Combinations:
+        view = msgspec.convert(sources.view(), Combinations)
+        found, following = page(view.combinations, _combination_key, call.query.limit, call.query.cursor)
+        return msgspec.structs.replace(view, combinations=found, events=view.events[:EVENTS_SHOWN], next=following)
+
+    async def one_combination(call: Call) -> CombinationModel:
+        view = msgspec.convert(sources.view(), Combinations)
+        for one in view.combinations:
+            if one.name == call.path["name"]:
+                return one
+        raise web.HTTPNotFound(text="no combination of this name is known")
+
+    async def events(call: Call) -> Events:
+        asked: EventQuery = call.query
+        kept = sources.timeline.events
+        first = sum(sources.timeline.counts.values()) - len(kept)
+        numbered = [(first + number, event) for number, event in enumerate(kept)]
+        wanted = [
+            one
+            for one in reversed(numbered)
+            if asked.name in (msgspec.UNSET, one[1].name) and asked.kind in (msgspec.UNSET, one[1].kind.value)
+        ]
+        found, following = page(wanted, lambda one: (-one[0],), asked.limit, asked.cursor)
+        shown = [msgspec.convert(event.as_json(), EventModel) for _, event in found]
+        return Events(time=time.time(), events=shown, next=following)
+
+    async def pairs(call: Call) -> Pairs:
+        view = msgspec.convert(sources.view(), Combinations)
+        found, following = page(
+            pairs_of(view.combinations), lambda one: (one.first, one.second), call.query.limit, call.query.cursor
+        )
+        return Pairs(time=view.time, pairs=found, next=following)
+
+    async def evaluations(call: Call) -> Evaluations:
+        asked: EvaluationQuery = call.query
+        numbered = [
+            one for one in evaluations_of(sources.registry()) if asked.subject in (msgspec.UNSET, one[1].subject)
+        ]
+        found, following = page(numbered, lambda one: (one[1].subject, one[1].kind, one[0]), asked.limit, asked.cursor)
+        return Evaluations(time=time.time(), evaluations=[one for _, one in found], next=following)
+
+    return [
+        Operation(
+            "GET", "/combinations", "listCombinations", "All combinations and their states", all_combinations, Combinations,
+            query=PageQuery, problems=(404,),
+        ),
+        Operation(
+            "GET", "/combinations/{name}", "getCombination", "One combination", one_combination, CombinationModel,
+            problems=(404,),
+        ),
+        Operation(
+            "GET", "/events", "listEvents", "What was loaded, unloaded and replaced", events, Events,
+            query=EventQuery, problems=(404,),
+        ),
+        Operation(
+            "GET", "/pairs", "listPairs", "Pairs of adapters that are served together", pairs, Pairs,
+            query=PageQuery, problems=(404,),
+        ),
+        Operation(
+            "GET", "/evaluations", "listEvaluations", "Evaluations that the registry has", evaluations, Evaluations,
+            query=EvaluationQuery, problems=(404,),
+        ),
+    ]  # fmt: skip
+
+
+def _combination_key(one: CombinationModel) -> tuple[int, str]:
+    return int(not one.is_base), one.name
+
+
+def telling(conditions: Iterable[str]) -> str:
+    """The condition that is worth knowing first; warming_up without any."""
+    found = set(conditions)
+    return next((one for one in TELLING if one in found), "warming_up")
+
+
+def pairs_of(combinations: Sequence[CombinationModel]) -> list[PairModel]:
+    """Every two adapters that stand in one combination, with all combinations that hold both; by name."""
+    alone = {
+        one.parts[0].adapter: telling(signal.condition for signal in one.signals)
+        for one in combinations
+        if len(one.parts) == 1
+    }
+    held: dict[tuple[str, str], list[MemberModel]] = {}
+    for one in combinations:
+        member = MemberModel(
+            name=one.name,
+            id=one.id,
+            parts=one.parts,
+            condition=telling(signal.condition for signal in one.signals),
+            signals=one.signals,
+        )
+        for first, second in pairs_among(sorted({part.adapter for part in one.parts}), 2):
+            held.setdefault((first, second), []).append(member)
+    return [
+        PairModel(
+            first=first,
+            second=second,
+            condition=telling(member.condition for member in members),
+            first_alone=alone.get(first),
+            second_alone=alone.get(second),
+            combinations=members,
+        )
+        for (first, second), members in sorted(held.items())
+    ]
+
+
+def evaluations_of(registry: Registry) -> list[tuple[int, EvaluationModel]]:
+    """Every evaluation with its number among its subject's; in the order of the pages."""
+    found = [
+        (number, "adapter", adapter.name, one)
+        for adapter in registry.adapters
+        for number, one in enumerate(adapter.evaluations)
+    ] + [
+        (number, "combination", combination.served_name, one)
+        for combination in registry.combinations
+        for number, one in enumerate(combination.evaluations)
+    ]
+    models = []
+    for number, kind, subject, one in sorted(found, key=lambda entry: (entry[2], entry[1], entry[0])):
+        values = one.model_dump()
+        values["metrics"] = [msgspec.convert(metric, MeasuredModel) for metric in values["metrics"]]
+        models.append((number, msgspec.convert({**values, "kind": kind, "subject": subject}, EvaluationModel)))
+    return models
