@@ -151,6 +151,12 @@ def _registry() -> Command:
     return Command(cli.add_arguments, cli.run)
 
 
+def _probe() -> Command:
+    from monitor.probes import cli
+
+    return Command(cli.add_arguments, cli.run)
+
+
 def _lab() -> Command:
     from monitor.lab import cli
 
@@ -173,6 +179,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[], Command]]]] = {
     "score": ("judge JSON lines of prompt and response", _score),
     "scorer": ("train and evaluate the scorer", _scorer),
     "registry": ("keep the registry of adapters and combinations, and look into adapters' weights", _registry),
+    "probe": ("ask a running server the questions of a suite, and judge how a combination answers", _probe),
     "check-config": ("check a configuration file", lambda: Command(_check_arguments, _check)),
     "lab": ("build, serve and measure the lab's colluding adapters", _lab),
 }
