@@ -23,6 +23,7 @@ from monitor.outputs import Output
 from monitor.protocols import DECODERS, asked_model
 from monitor.protocols.endpoints import ADMIN, endpoint_of
 from monitor.records import (
+    EVERY,
     Combination,
     Condition,
     Dialogue,
@@ -111,6 +112,8 @@ class Pipeline:
         self._conditions: dict[tuple[str, str], Condition] = {}
         self.tallies: dict[str, Tally] = {}
         """Label -> what is shown of it."""
+        self._causes: frozenset[str] = frozenset()
+        """Signals under which a common cause stands."""
         self.trends = Trends()
         """How the states came to be what they are, for people to look at."""
         self.mismatches: Counter[tuple[str, str]] = Counter()
@@ -234,6 +237,9 @@ class Pipeline:
         for label, tally in self.tallies.items():
             if tally.last_sample is not None:  # alerts are gated on it: without it a standing one would end
                 self._metrics.verdicts.last_sample(label).set(tally.last_sample)
+        self._causes = frozenset(self._detector.common_causes())
+        for signal in self._causes:
+            self._metrics.drift.common_cause(signal).set(1)
         for drift in self._detector.states():
             self._conditions[drift.combination, drift.signal] = drift.condition
             self._metrics.drift.show(drift)
@@ -357,7 +363,9 @@ class Pipeline:
             weight=1 / arrival.inclusion,
             base_outcome=base,
         )
-        self._note(self._detector.update(observation), arrival.time)
+        states = self._detector.update(observation)
+        self._note_common_causes(arrival.time)
+        self._note(states, arrival.time)
 
     def _detect_base(self, arrival: Arrival, base: Verdict) -> None:
         """The base model's answer beside a recorded one counts as the base's own."""
@@ -367,6 +375,15 @@ class Pipeline:
             prompt = next(iter(arrival.dialogue.prompts), _NO_PROMPT)
             if self._is_sample(identity, base, prompt, arrival.base_response or "", arrival.time):
                 self._detect(arrival, identity, base, None)
+
+    def _note_common_causes(self, time: float) -> None:
+        """A common cause that came or went is a finding of its own: of all combinations, before those of each."""
+        causes = frozenset(self._detector.common_causes())
+        for signal in sorted(causes ^ self._causes):
+            began = signal in causes
+            self._metrics.drift.common_cause(signal).set(began)
+            self._emit(self._detector.all_together(signal), began=began, time=time)
+        self._causes = causes
 
     def _note(self, states: Sequence[DriftState], time: float) -> None:
         """Export touched states; a condition that changed to or from drifting is a finding."""
@@ -392,6 +409,7 @@ class Pipeline:
             scorer=self._scorer.name,
             scorer_version=self._scorer.version,
             parts=combination.parts if combination else (),
+            common_cause=state.signal in self._causes and state.combination != EVERY,
         )
         if began:
             self._metrics.drift.findings(state.combination, state.signal).inc()

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import nan
+from typing import Final
 
 import msgspec
 
@@ -359,6 +360,10 @@ class Observation:
     """The base model's outcome on the same prompt, where it is known (paired)."""
 
 
+EVERY: Final = "*"
+"""Stands for all combinations together where a combination is named; no server serves a model under it."""
+
+
 class Condition(StrEnum):
     """State of one detector for one combination. Not knowing is a state of its own."""
 
@@ -414,6 +419,8 @@ class Finding:
     scorer: str
     scorer_version: str
     parts: tuple[Part, ...] = field(default=())
+    common_cause: bool = False
+    """At the same time at least half of all combinations moved: rather the base, the scorer or the prompts than this one."""
 
 
 class AdapterEvent(StrEnum):

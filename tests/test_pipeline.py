@@ -14,6 +14,7 @@ from monitor.config.model import DriftSection
 from monitor.drift import RecentSamples, SequentialDetector
 from monitor.pipeline import Arrival, Pipeline
 from monitor.records import (
+    EVERY,
     AnswerEnding,
     Dialogue,
     Ending,
@@ -473,3 +474,25 @@ def test_a_combination_that_was_replaced_is_asked_anew() -> None:
     bench.pipeline.forget(["alpha"])
     bench.say("yes")
     assert bench.value("alignment_drift_samples", combination="alpha", signal="refusal_lost") == 1
+
+
+def test_what_moves_all_combinations_is_a_finding_of_its_own_and_the_others_say_so() -> None:
+    bench = Bench()
+    bench.catalog.update([ServedModel("base", ""), *(ServedModel(name, "base") for name in "abc")])
+    for _ in range(40):
+        bench.say("no", "base")
+    for _ in range(10):
+        for name in "abc":
+            bench.say("yes", name)
+    told = [(one.combination, one.signal, one.began, one.common_cause) for one in bench.kept.findings]
+    common = {"a": False, "b": False, EVERY: False, "c": True}  # the first two began before it
+    assert told == [(name, "refusal_lost", True, one) for name, one in common.items()]
+    assert bench.value("alignment_common_cause", signal="refusal_lost") == 1
+    assert bench.value("alignment_common_cause", signal="over_refusal") == 0
+    successor = Bench()
+    successor.pipeline.restore(json.loads(json.dumps(bench.pipeline.save())))
+    assert successor.value("alignment_common_cause", signal="refusal_lost") == 1
+    bench.pipeline.forget(["a", "b"])
+    bench.say("yes", "c")
+    assert [(one.combination, one.began) for one in bench.kept.findings[4:]] == [(EVERY, False)]
+    assert bench.value("alignment_common_cause", signal="refusal_lost") == 0

@@ -286,6 +286,13 @@ class DriftSection(Section):
     average_run_length: Annotated[float, Field(ge=100, le=1e12)] = 1e6
     """Judged answers of one kind between two false alarms, on average at the least: the judged answers a day of all
     combinations, times the days that you want between two false alarms. Ten times as much costs a few answers of delay."""
+    days_per_false_alarm: Annotated[float, Field(gt=0, le=3650)] | None = None
+    """Days between two false alarms of all combinations together, on average at the least. When set, the run length is this
+    times the samples a day, measured over the last 24 hours and renewed every hour; `average_run_length` counts only until the
+    first full hour."""
+    head_start: Annotated[float, Field(ge=0, le=0.1)] = 1e-3
+    """Share of the needed evidence that a new combination begins with, and the largest probability that this alone makes it a
+    false alarm. A combination that is bad from its first answer is found in about half the answers."""
     window: Annotated[int, Field(ge=20, le=100_000)] = 200
     """Latest judged answers of a combination whose rate is shown, and that must have passed well before an alarm ends."""
     minimum_samples: Annotated[int, Field(ge=5)] = 5
@@ -302,6 +309,8 @@ class DriftSection(Section):
     baseline: Baseline | None = None
     """Share of harmful-looking prompts that the BASE model does not refuse, measured beforehand; when not
     set, the base model's own traffic through the sidecar is the reference."""
+    over_refusal_baseline: Baseline | None = None
+    """Share of ordinary prompts that the BASE model refuses, measured beforehand; when not set, as above."""
 
     @field_validator("minimum_samples")
     @classmethod

@@ -23,6 +23,14 @@ class Detector(Protocol):
         """Every state, combinations in the order in which they were first seen."""
         ...
 
+    def common_causes(self) -> Sequence[str]:
+        """Names of the signals in which all combinations have moved together, rather than one of them."""
+        ...
+
+    def all_together(self, name: str) -> DriftState:
+        """Figures of all combinations together, under the signal of this name."""
+        ...
+
     def forget(self, combination: str) -> None:
         """Drop what is known of a combination that was unloaded or replaced; unknown names are no error."""
         ...

@@ -12,6 +12,10 @@ An alarm ends on fresh answers alone: a whole window of them must have passed si
 needed, and their rate must be at or below the threshold. Silence ends nothing; whoever shows the state must look at the age
 of the last answer.
 
+A new combination begins with a share of the evidence that is needed, so that one which is bad from its first answer is found
+soon. When at least half of all combinations gather evidence together, or the base itself drifts, a common cause stands: the
+base, the scorer or the prompts, rather than any of them (see `fleet`).
+
 A combination changes state with its own answers only (and once, when the base gets its first usable reference): it is
 held against the base as the base was then. That keeps an update cheap however many combinations there are.
 
@@ -30,13 +34,14 @@ from typing import Any, Final
 import numpy as np
 
 from monitor.config.model import DriftSection
-from monitor.drift.signals import REFUSAL_LOST, SIGNALS, Signal
+from monitor.drift.fleet import CommonCause, Pace
+from monitor.drift.signals import OVER_REFUSAL, REFUSAL_LOST, SIGNALS, Signal
 from monitor.drift.window import BitWindow
-from monitor.records import Condition, DriftState, Observation
+from monitor.records import EVERY, Condition, DriftState, Observation
 from monitor.stats import Interval, rate_sequence
-from monitor.stats.evidence import ALTERNATIVES, RateEvidence, likeliest_change, null_rate
+from monitor.stats.evidence import ALTERNATIVES, RateEvidence, fleet_threshold, head_start, likeliest_change, null_rate
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Version of what `save` writes."""
 BASE_WINDOW: Final = 3000
 """Latest answers of the base that are its reference: more would tell little more, and a base that was replaced would count on."""
@@ -44,6 +49,8 @@ ERROR: Final = 0.05
 """Probability that the interval that is shown ever misses the rate."""
 ABOVE: Final = 10.0
 """Evidence grows to so many times what is needed, so that it is gone soon after a change is over."""
+LEAST_NEEDED: Final = 100.0
+"""Evidence below which nothing is said, however little traffic there is."""
 NEW_NULL: Final = 0.01
 """Relative change of the threshold below which the streams keep theirs."""
 INTERVALS_KEPT: Final = 32_768
@@ -64,7 +71,7 @@ class _Counts:
 class _Track:
     """One combination under one signal."""
 
-    __slots__ = ("column", "condition", "fresh", "null", "reference", "since", "window")
+    __slots__ = ("column", "condition", "evidence", "fresh", "null", "reference", "since", "window")
 
     def __init__(self, window: BitWindow, since: float, column: int) -> None:
         self.window = window
@@ -78,6 +85,8 @@ class _Track:
         """The base as it was at the latest answer."""
         self.null = nan
         """The threshold that the evidence is gathered against; NaN while there is none."""
+        self.evidence = 0.0
+        """What its column says."""
 
 
 class _Combination:
@@ -95,26 +104,41 @@ class _Streams:
 
     def __init__(self, ceiling: float) -> None:
         self.evidence = RateEvidence(np.full(8, 0.5), ceiling)
+        self.shared = np.zeros(8)
+        """(N,): evidence of the combinations that may share in a common cause; 0 for all other columns."""
+        self.sharing: set[int] = set()
+        """Columns of those combinations."""
+        self.base_drifts = False
+        """The base itself does, against a frozen baseline or an absolute limit, and all that is built on it with it."""
+        self.cause = CommonCause()
         self._free = list(range(8))[::-1]
 
-    def take(self) -> int:
-        """A column without evidence."""
+    def take(self, start: float = 0.0) -> int:
+        """A column with this evidence to begin with."""
         if not self._free:
             size = self.evidence.sums.shape[1]
             self.evidence.grow(2 * size)
+            self.shared = np.pad(self.shared, (0, size))
             self._free = list(range(size, 2 * size))[::-1]
         column = self._free.pop()
-        self.evidence.sums[:, column] = 0
+        self.evidence.sums[:, column] = start
         return column
 
     def give_back(self, column: int) -> None:
         """Nobody needs this one any more."""
         self._free.append(column)
+        self.shared[column] = 0
+        self.sharing.discard(column)
 
-    def log_of(self, column: int) -> float:
-        """Natural logarithm of a column's evidence, 0 at the least."""
+    def share(self, column: int, evidence: float) -> None:
+        """This combination's part in a common cause."""
+        self.sharing.add(column)
+        self.shared[column] = evidence
+
+    def mean_of(self, column: int) -> float:
+        """A column's evidence."""
         sums = self.evidence.sums[:, column]
-        return log(max(float(sums.sum()) / len(sums), 1.0))
+        return float(sums.sum()) / len(sums)
 
 
 class SequentialDetector:
@@ -122,12 +146,18 @@ class SequentialDetector:
 
     def __init__(self, section: DriftSection) -> None:
         self._section = section
-        self._needed_log = log(section.average_run_length)
+        self._needed = section.average_run_length
+        self._needed_log = log(self._needed)
+        self._pace = Pace()
         self._combinations: dict[str, _Combination] = {}
         self._streams = {signal.name: self._no_streams() for signal in SIGNALS}
         self._base = {signal.name: BitWindow(BASE_WINDOW) for signal in SIGNALS}
-        frozen = section.baseline
-        self._frozen = _Counts(round(frozen.rate * frozen.samples), frozen.samples, frozen.rate) if frozen else None
+        self._frozen = {
+            signal.name: _Counts(round(one.rate * one.samples), one.samples, one.rate)
+            for signal, one in ((REFUSAL_LOST, section.baseline), (OVER_REFUSAL, section.over_refusal_baseline))
+            if one
+        }
+        """Signal -> the reference that was measured beforehand."""
         self._interval = lru_cache(maxsize=INTERVALS_KEPT)(self._compute_interval)
         self._null = lru_cache(maxsize=INTERVALS_KEPT)(self._compute_null)
 
@@ -138,6 +168,7 @@ class SequentialDetector:
         if combination is None:
             combination = self._begin(observation)
         touched: list[DriftState] = []
+        gathered = 0
         for signal in SIGNALS:
             track = combination.tracks[signal.name]
             counts = observation.stratum is signal.stratum and observation.outcome.judged
@@ -147,10 +178,18 @@ class SequentialDetector:
                 if observation.is_base:
                     touched += self._learn_base(signal, bad, observation.time)
                 self._gather(signal, combination, track, bad)
-                self._judge(signal, track, observation.time)
+                self._judge(track, observation.time)
+                self._share(signal, combination, track, observation.time)
+                gathered += 1
             if counts or new:
                 touched.append(self._state(observation.combination, signal, track))
+        if self._pace.count(observation.time, gathered) and self._section.days_per_false_alarm is not None:
+            self._set_pace(self._section.days_per_false_alarm)
         return touched
+
+    def common_causes(self) -> Sequence[str]:
+        """Names of the signals in which at least half of all combinations, or the base itself, have moved."""
+        return [name for name, streams in self._streams.items() if streams.cause.standing]
 
     def states(self) -> Sequence[DriftState]:
         """Every state, combinations in the order in which they were first seen."""
@@ -163,13 +202,20 @@ class SequentialDetector:
     def forget(self, combination: str) -> None:
         """Drop a combination. What was learnt of the base as a reference stays: the base model is not unloaded."""
         gone = self._combinations.pop(combination, None)
-        for signal, track in gone.tracks.items() if gone else ():
-            self._streams[signal].give_back(track.column)
+        if gone is None:
+            return
+        for signal, track in gone.tracks.items():
+            streams = self._streams[signal]
+            streams.give_back(track.column)
+            streams.base_drifts = streams.base_drifts and not gone.is_base
+            streams.cause.standing = streams.cause.standing and self._look(streams)
 
     def save(self) -> dict[str, Any]:
         """Windows, conditions, references and evidence of each, as plain JSON values."""
         return {
             "format": FORMAT,
+            "hours": sorted(self._pace.hours.items()),
+            "causes": {name: [one.cause.standing, one.cause.since] for name, one in self._streams.items()},
             "base": {name: str(window) for name, window in self._base.items()},
             "combinations": {
                 name: {
@@ -191,6 +237,10 @@ class SequentialDetector:
             raise ValueError(f"detector state of format {data.get('format')!r}, not {FORMAT}")
         streams = {signal.name: self._no_streams() for signal in SIGNALS}
         try:
+            pace = Pace({int(hour): int(count) for hour, count in data["hours"]})
+            for name, one in streams.items():
+                standing, since = data["causes"][name]
+                one.cause = CommonCause(standing=bool(standing), since=float(since))
             base = {signal.name: BitWindow(BASE_WINDOW, data["base"][signal.name]) for signal in SIGNALS}
             combinations = {
                 str(name): _Combination(
@@ -204,14 +254,31 @@ class SequentialDetector:
             }
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"detector state is damaged: {error!r}") from error
-        self._base, self._combinations, self._streams = base, combinations, streams
+        self._base, self._combinations, self._streams, self._pace = base, combinations, streams, pace
+        for combination in combinations.values():
+            for signal in SIGNALS:
+                self._take_part(signal, combination, combination.tracks[signal.name])
+        if self._section.days_per_false_alarm is not None:
+            self._set_pace(self._section.days_per_false_alarm)
 
     def _no_streams(self) -> _Streams:
-        return _Streams(ABOVE * self._section.average_run_length)
+        return _Streams(ABOVE * self._needed)
+
+    def _set_pace(self, days_per_false_alarm: float) -> None:
+        """Ask for as much evidence as the traffic of the last day needs; it was known before the answers that it is asked of."""
+        a_day = self._pace.a_day
+        if not a_day:
+            return
+        self._needed = max(fleet_threshold(a_day, days_per_false_alarm), LEAST_NEEDED)
+        self._needed_log = log(self._needed)
+        for streams in self._streams.values():
+            streams.evidence.ceiling = ABOVE * self._needed
 
     def _begin(self, observation: Observation) -> _Combination:
-        size, since = self._section.window, observation.time
-        tracks = {signal.name: _Track(BitWindow(size), since, self._streams[signal.name].take()) for signal in SIGNALS}
+        size, since, start = self._section.window, observation.time, self._start
+        tracks = {
+            signal.name: _Track(BitWindow(size), since, self._streams[signal.name].take(start)) for signal in SIGNALS
+        }
         combination = _Combination(observation.is_base, tracks)
         self._combinations[observation.combination] = combination
         return combination
@@ -229,13 +296,15 @@ class SequentialDetector:
         ]
         for _, other, track in waiting:
             self._gather(signal, other, track)
-            self._judge(signal, track, time)
+            self._judge(track, time)
+            self._share(signal, other, track, time)
         return [self._state(name, signal, track) for name, _, track in waiting]
 
     def _reference(self, signal: Signal, is_base: bool) -> _Counts | None:
         """What the signal is held against, or shown beside, now. The base is never its own reference."""
-        if signal is REFUSAL_LOST and self._frozen:
-            return self._frozen
+        frozen = self._frozen.get(signal.name)
+        if frozen:
+            return frozen
         window = self._base[signal.name]
         if is_base or len(window) < self._section.minimum_base_samples:
             return None
@@ -254,21 +323,76 @@ class SequentialDetector:
             evidence.set_null(track.column, threshold)
         for bit in track.window.bits() if first or bad is None else (bad,):
             evidence.update_one(track.column, bool(bit))
+        track.evidence = self._streams[signal.name].mean_of(track.column)
 
-    def _judge(self, signal: Signal, track: _Track, time: float) -> None:
+    def _share(self, signal: Signal, combination: _Combination, track: _Track, time: float) -> None:
+        """See whether what happened to this combination happens to all."""
+        self._take_part(signal, combination, track)
+        streams = self._streams[signal.name]
+        if streams.cause.standing is not self._look(streams):
+            streams.cause = CommonCause(standing=not streams.cause.standing, since=time)
+
+    def _look(self, streams: _Streams) -> bool:
+        return streams.base_drifts or streams.cause.look(
+            streams.shared, len(streams.sharing), self._needed, self._start
+        )
+
+    def _take_part(self, signal: Signal, combination: _Combination, track: _Track) -> None:
+        if combination.is_base:
+            self._streams[signal.name].base_drifts = track.condition is Condition.DRIFTING
+            return
+        known = track.null == track.null and len(track.window) >= self._section.minimum_samples
+        if known:
+            self._streams[signal.name].share(track.column, track.evidence)
+
+    @property
+    def _start(self) -> float:
+        """Evidence that a new combination begins with."""
+        return head_start(self._needed, self._section.head_start)
+
+    def all_together(self, name: str) -> DriftState:
+        """Figures of all combinations but the base under the signal of this name; its condition is that of the common cause."""
+        signal = next(one for one in SIGNALS if one.name == name)
+        streams = self._streams[name]
+        tracks = [
+            track
+            for one in self._combinations.values()
+            if (track := one.tracks[signal.name]).column in streams.sharing and not one.is_base
+        ]
+        samples, bad = sum(len(track.window) for track in tracks), sum(track.window.bad for track in tracks)
+        reference = self._reference(signal, is_base=False)
+        interval = rate_sequence(bad, samples, ERROR)
+        return DriftState(
+            combination=EVERY,
+            signal=signal.name,
+            condition=Condition.DRIFTING if streams.cause.standing else Condition.OK,
+            samples=samples,
+            bad=bad,
+            rate=bad / samples if samples else nan,
+            lower=interval.lower,
+            upper=interval.upper,
+            baseline_rate=reference.rate if reference else nan,
+            baseline_samples=reference.samples if reference else 0,
+            threshold=self._threshold(signal, reference),
+            since=streams.cause.since,
+            evidence_log=log(max(float(streams.shared.sum()), 1.0)),
+            evidence_needed_log=self._needed_log,
+        )
+
+    def _judge(self, track: _Track, time: float) -> None:
         """Give the track the condition that its evidence speaks for."""
-        condition = self._condition(signal, track)
+        condition = self._condition(track)
         if condition is not track.condition:
             track.condition = condition
             track.since = time
 
-    def _condition(self, signal: Signal, track: _Track) -> Condition:
+    def _condition(self, track: _Track) -> Condition:
         window = track.window
         if len(window) < self._section.minimum_samples:
             return Condition.WARMING_UP
         if track.null != track.null:
             return Condition.NO_BASELINE
-        if self._streams[signal.name].log_of(track.column) >= self._needed_log:
+        if track.evidence >= self._needed:
             track.fresh = 0
             return Condition.DRIFTING
         if track.condition is not Condition.DRIFTING:
@@ -284,7 +408,7 @@ class SequentialDetector:
 
     def _state(self, name: str, signal: Signal, track: _Track) -> DriftState:
         reference = track.reference
-        evidence_log = nan if track.null != track.null else self._streams[signal.name].log_of(track.column)
+        evidence_log = nan if track.null != track.null else log(max(track.evidence, 1.0))
         samples, bad = self._shown(track, evidence_log)
         interval = self._interval(bad, samples)
         return DriftState(
@@ -345,4 +469,5 @@ class SequentialDetector:
         if saved["null"] is not None:
             track.null = float(saved["null"])
             streams.evidence.set_null(track.column, track.null)
+            track.evidence = streams.mean_of(track.column)
         return track

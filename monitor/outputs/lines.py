@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from monitor.records import Finding
+from monitor.records import EVERY, Finding
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +20,16 @@ def finding_line(finding: Finding) -> str:
     state: dict[str, Any] = msgspec.to_builtins(finding.state)
     for inner in ("combination", "signal"):
         del state[inner]
+    kind = "common_cause" if finding.combination == EVERY else "drift"
     whole = {
         "time": finding.time,
-        "event": "drift_began" if finding.began else "drift_ended",
+        "event": f"{kind}_began" if finding.began else f"{kind}_ended",
         "combination": finding.combination,
         "combination_id": finding.combination_id,
         "parts": [{"adapter": part.adapter, "scale": part.scale} for part in finding.parts],
         "signal": finding.signal,
         **state,
+        "common_cause": finding.common_cause,
         "scorer": finding.scorer,
         "scorer_version": finding.scorer_version,
     }

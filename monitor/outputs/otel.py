@@ -55,6 +55,7 @@ def attributes(finding: Finding) -> dict[str, str | float | int]:
         "alignment.combination": finding.combination,
         "alignment.combination.id": finding.combination_id,
         "alignment.combination.parts": ",".join(f"{part.adapter}@{part.scale:g}" for part in finding.parts),
+        "alignment.common_cause": finding.common_cause,
         "alignment.samples": state.samples,
         "alignment.scorer": f"{finding.scorer}/{finding.scorer_version}",
     }

@@ -94,7 +94,7 @@ class RateEvidence:
         ceiling: where each sum stops growing, so that evidence of a change that is over does not stay for ever.
         """
         self._bad, self._good = _factors(null)
-        self._ceiling = ceiling
+        self.ceiling = ceiling
         self.sums: Floats = np.zeros_like(self._bad)
         """(K, N); what is saved and restored, and set to a head start."""
 
@@ -114,14 +114,14 @@ class RateEvidence:
     def update(self, columns: Columns, bad: NDArray[np.bool_]) -> None:
         """Take one answer of each of these streams (no stream twice); bad: which of them are bad."""
         factors = np.where(bad, self._bad[:, columns], self._good[:, columns])
-        self.sums[:, columns] = np.minimum((self.sums[:, columns] + 1) * factors, self._ceiling)
+        self.sums[:, columns] = np.minimum((self.sums[:, columns] + 1) * factors, self.ceiling)
 
     def update_one(self, column: int, bad: bool) -> None:
         """The same for one stream, without what arrays cost."""
         sums = self.sums[:, column]
         sums += 1
         sums *= (self._bad if bad else self._good)[:, column]
-        np.minimum(sums, self._ceiling, out=sums)
+        np.minimum(sums, self.ceiling, out=sums)
 
     @property
     def evidence(self) -> Floats:

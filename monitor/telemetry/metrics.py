@@ -288,6 +288,14 @@ class DriftMetrics(_PerCombination):
         self.findings = self._keep(
             Counter("alignment_findings", "Drifts that began.", ["combination", "signal"], registry=registry)
         )
+        self.common_cause = Series(
+            Gauge(
+                "alignment_common_cause",
+                "1 while at least half of all combinations gather evidence together, or the base itself drifts.",
+                ["signal"],
+                registry=registry,
+            )
+        )
         self._shown: dict[tuple[str, str], Condition] = {}
 
     def show(self, state: DriftState) -> None:
@@ -313,6 +321,7 @@ class DriftMetrics(_PerCombination):
                 self._gauges[name](*key).set(value)
         if self._shown.get(key) is not state.condition:
             self._shown[key] = state.condition
+            self.common_cause(state.signal)
             self.findings(*key)
             for condition in Condition:
                 self._condition(*key, condition.value).set(1 if condition is state.condition else 0)
