@@ -32,6 +32,7 @@ from monitor.admin import Access, Sources, Tokens, build_admin, combinations_vie
 from monitor.config import Config
 from monitor.config.model import OutputsSection
 from monitor.drift import DETECTORS, RecentSamples
+from monitor.enforcement import PolicyStore
 from monitor.handoff import Inbox
 from monitor.lifecycle import Cleanups, Tasks, in_thread
 from monitor.outputs import FileOutput, Output
@@ -89,7 +90,10 @@ def build_outputs(section: OutputsSection, metrics: Metrics) -> list[Output]:
 class Analysis:
     """The analysis process."""
 
-    def __init__(self, config: Config, channels: Sequence[socket.socket], snapshot: Snapshot) -> None:
+    def __init__(
+        self, config: Config, channels: Sequence[socket.socket], snapshot: Snapshot, policy: PolicyStore | None = None
+    ) -> None:
+        """policy: where the workers read what they let pass."""
         loop = asyncio.get_running_loop()
         self._config = config
         self._inbox = Inbox(loop, config.handoff.queue_exchanges, config.handoff.queue_bytes)
@@ -114,6 +118,9 @@ class Analysis:
             config.proxy.workers,
             (*CHANGING, UNLISTED_ROUTE),
         )
+        self._enforcement = config.adapters.enforcement
+        self._policy = policy if self._enforcement != "observe" else None
+        self._metrics.adapters.enforcement.labels(self._enforcement).set(1)
         self._ledger = Ledger(snapshot.behind(), self._metrics.coverage, self._workers)
         self._reported: dict[int, float] = {}
         """Worker -> event loop time of its latest report."""
@@ -167,6 +174,9 @@ class Analysis:
             notes.append(
                 f"The registry file cannot be used; what was read before counts: {self._registry_file.problem}"
             )
+        blocked = self._workers.total("blocked").total()
+        if self._enforcement != "observe":
+            notes.append(f"Enforcement is on ({self._enforcement}): {blocked} requests were refused.")
         dropped = sum(self._workers.total("dropped").values())
         if dropped:
             notes.append(f"{dropped} sampled exchanges were dropped before they could be judged.")
@@ -329,8 +339,26 @@ class Analysis:
         self._introduce_all()
 
     def _assess(self) -> None:
-        drifting = {state.combination for state in self._pipeline.states() if state.condition is Condition.DRIFTING}
-        self._pipeline.unvalidated = self._adapters.assess(drifting)
+        drifts = [state for state in self._pipeline.states() if state.condition is Condition.DRIFTING]
+        automatic = self._config.adapters.quarantine_drifting
+        set_aside = {one.combination: f"it drifts: {one.signal}" for one in drifts if one.signal in automatic}
+        self._pipeline.unvalidated = self._adapters.assess({one.combination for one in drifts}, set_aside)
+        if self._policy:
+            self._publish(self._policy)
+
+    def _publish(self, store: PolicyStore) -> None:
+        """Give the workers what follows from the present statuses."""
+        policy = self._adapters.policy(store.policy)
+        if policy is None or not store.publish(policy):
+            return
+        stopped = {(one.reason, one.combination) for one in policy.names.values() if one.reason}
+        for reason, combination in sorted(stopped):
+            self._workers.introduce_blocked(reason, combination)
+        log.info(
+            "policy: %d names, %d may not answer",
+            len(policy.names),
+            sum(1 for one in policy.names.values() if one.reason),
+        )
 
     async def _keep_house(self) -> None:
         while True:
@@ -376,7 +404,11 @@ class Analysis:
 
 
 async def run_analysis(
-    config: Config, channels: Sequence[socket.socket], snapshot: Snapshot, supervisor_gone: asyncio.Event
+    config: Config,
+    channels: Sequence[socket.socket],
+    snapshot: Snapshot,
+    supervisor_gone: asyncio.Event,
+    policy: PolicyStore | None = None,
 ) -> None:
     """Serve until SIGTERM, SIGINT or the end of the supervisor."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a timestamp beside every counter would double the series and is read by nobody
@@ -391,5 +423,5 @@ async def run_analysis(
 
     tasks = Tasks()
     tasks.spawn("watch the supervisor", watch())
-    await Analysis(config, channels, snapshot).run(stop)
+    await Analysis(config, channels, snapshot, policy).run(stop)
     await tasks.cancel_all()

@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from monitor.config import Config
+from monitor.enforcement import PolicyStore
 from monitor.supervisor import SIGNALS
 from monitor.telemetry.logs import set_up_logging
 
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
     """Descriptors that the supervisor hands over."""
     parser.add_argument("--config-fd", type=int, required=True)
     parser.add_argument("--life-fd", type=int, required=True)
+    parser.add_argument("--policy-fd", type=int, required=True)
     if kind == "worker":
         parser.add_argument("--index", type=int, required=True)
         parser.add_argument("--listener-fd", type=int, required=True)
@@ -74,7 +76,8 @@ async def _worker(config: Config, args: argparse.Namespace) -> None:
     raise_file_limit()
     listener = socket.socket(fileno=args.listener_fd)
     channel = socket.socket(fileno=args.channel_fd)
-    await run_worker(config, args.index, listener, channel, watch_life(args.life_fd))
+    policy = PolicyStore(args.policy_fd)
+    await run_worker(config, args.index, listener, channel, watch_life(args.life_fd), policy)
 
 
 async def _analysis(config: Config, args: argparse.Namespace) -> None:
@@ -82,7 +85,8 @@ async def _analysis(config: Config, args: argparse.Namespace) -> None:
     from monitor.snapshot import Snapshot
 
     channels = [socket.socket(fileno=number) for number in args.channel_fd]
-    await run_analysis(config, channels, Snapshot(args.snapshot_fd), watch_life(args.life_fd))
+    snapshot, policy = Snapshot(args.snapshot_fd), PolicyStore(args.policy_fd)
+    await run_analysis(config, channels, snapshot, watch_life(args.life_fd), policy)
 
 
 def watch_life(descriptor: int) -> asyncio.Event:

@@ -44,12 +44,13 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _serve(args: argparse.Namespace) -> int:
     from monitor.adapters import load_registry
+    from monitor.adapters.policy import first_policy
     from monitor.supervisor import ListenError, Supervisor, upstream_problem
     from monitor.telemetry.logs import set_up_logging
 
     config = _load(args, {("proxy", "upstream"): args.upstream, ("proxy", "listen"): args.listen,
                           ("admin", "listen"): args.admin})  # fmt: skip
-    load_registry(config.adapters.registry_file)
+    registry = load_registry(config.adapters.registry_file)
     _check_files(config)
     set_up_logging(config.telemetry)
     problem = upstream_problem(config.proxy)
@@ -58,7 +59,7 @@ def _serve(args: argparse.Namespace) -> int:
     if problem:
         print(f"alignment-monitor: {problem}; starting anyway, requests get 502 until it answers", file=sys.stderr)
     try:
-        return Supervisor(config).run()
+        return Supervisor(config, first_policy(config.adapters.enforcement, registry)).run()
     except ListenError as error:
         return _fail(str(error), EXIT_PORT)
 

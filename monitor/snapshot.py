@@ -28,7 +28,7 @@ class Snapshot:
         self._descriptor = descriptor
         self._begin = begin
         self._slot_bytes = slot_bytes
-        self._serial = max((head[0] for head in map(self._head, (0, 1)) if head), default=0)
+        self._serial = self.latest()
 
     def behind(self) -> Snapshot:
         """A second, smaller one, behind this one in the same file."""
@@ -46,6 +46,10 @@ class Snapshot:
         os.pwrite(self._descriptor, payload, at + _HEAD.size)
         os.pwrite(self._descriptor, _HEAD.pack(self._serial, len(payload), zlib.crc32(payload)), at)
         return True
+
+    def latest(self) -> int:
+        """Serial of what was written last, by any process; 0 before the first."""
+        return max((head[0] for head in map(self._head, (0, 1)) if head), default=0)
 
     def restore(self) -> dict[str, Any] | None:
         """The latest whole state, None when there is none."""

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from monitor.config import Config
 from monitor.config.model import ProxySection
+from monitor.enforcement import Policy, PolicyStore
 from monitor.handoff.frames import Stats, encode_report
 from monitor.telemetry.counts import SupervisorReport
 
@@ -110,6 +111,8 @@ class Supervisor:
     """All children and what they share."""
 
     config: Config
+    policy: Policy | None = None
+    """What the workers let pass until the analysis process has decided."""
     _listeners: list[socket.socket] = field(default_factory=list)
     _workers: list[Child] = field(default_factory=list)
     _analysis: Child | None = None
@@ -150,9 +153,12 @@ class Supervisor:
         settings = os.memfd_create("alignment-config")
         os.pwrite(settings, self.config.model_dump_json().encode(), 0)
         snapshot = os.memfd_create("alignment-snapshot")
+        policy = os.memfd_create("alignment-policy")
+        if self.policy is not None:
+            PolicyStore(policy).publish(self.policy)
         life, life_end = os.pipe()
         os.set_inheritable(life_end, False)  # only this process holds it: its end tells the children
-        shared = ["--config-fd", str(settings), "--life-fd", str(life)]
+        shared = ["--config-fd", str(settings), "--life-fd", str(life), "--policy-fd", str(policy)]
         channels: list[int] = []
         for index, listener in enumerate(self._listeners):
             near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -163,7 +169,7 @@ class Supervisor:
                 Child(
                     f"worker {index}",
                     [*arguments, "--channel-fd", str(near.fileno())],
-                    (settings, life, listener.fileno(), near.fileno()),
+                    (settings, life, policy, listener.fileno(), near.fileno()),
                 )
             )
         self._status, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -173,7 +179,7 @@ class Supervisor:
         arguments = ["analysis", *shared, "--snapshot-fd", str(snapshot)]
         for channel in channels:
             arguments += ["--channel-fd", str(channel)]
-        self._analysis = Child("analysis", arguments, (settings, life, snapshot, *channels))
+        self._analysis = Child("analysis", arguments, (settings, life, policy, snapshot, *channels))
 
     def _report(self) -> None:
         """Tell the analysis process how often anything was started again."""

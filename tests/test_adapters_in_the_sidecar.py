@@ -18,12 +18,13 @@ class Server:
     """Lists adapters with their paths, and answers as the requested one."""
 
     roots: dict[str, str] = field(default_factory=dict)
+    base: str = "/models/base"
 
     async def __call__(self, peer: Peer) -> None:
         while True:
             seen = await peer.read_request()
             if "/v1/models" in seen.line:
-                cards = [{"id": "base", "root": "/models/base", "parent": None}]
+                cards = [{"id": "base", "root": self.base, "parent": None}]
                 cards += [{"id": name, "root": root, "parent": "base"} for name, root in self.roots.items()]
                 await peer.send(plain(json.dumps({"data": cards}).encode()))
             else:

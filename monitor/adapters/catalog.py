@@ -127,7 +127,7 @@ class Catalog:
         changed: dict[str, Identity] = {}
         for name in sorted(self._listed, key=lambda name: (name not in self._base_names, name)):
             known = before.get(name)
-            now = self._add(name, self._combination(name))
+            now = self._add(name, self.combination(name))
             if now.combination is not None and now != known:
                 changed[now.label] = now
         return list(changed.values())
@@ -140,7 +140,7 @@ class Catalog:
             return known
         if self.listing_available:
             return _OTHER if name in self._listed else _UNLISTED
-        return self._add(name, self._combination(name)) if answered else _UNLISTED
+        return self._add(name, self.combination(name)) if answered else _UNLISTED
 
     def same(self, requested: str, answered: str) -> bool:
         """True when both names stand for the same combination, as the several names of one base model do."""
@@ -202,8 +202,13 @@ class Catalog:
         of_base = [self._digests[name] for name in sorted(self._base_names) if self._digests.get(name)]
         self._base_digest = next(iter(of_base), self._registry.base_digest)
 
-    def _combination(self, name: str) -> Combination:
-        if name in self._base_names:
+    def is_base_name(self, name: str) -> bool:
+        """True for the names of the base model."""
+        return name in self._base_names
+
+    def combination(self, name: str) -> Combination:
+        """What a served name stands for, whether or not it has a label of its own."""
+        if self.is_base_name(name):
             return Combination(self._base, self._base, base_digest=self._base_digest)
         return self._registry.combination(name, self._base, self._base_digest, self._digests.get(name, ""))
 

@@ -43,16 +43,19 @@ class Validation:
     """No evaluation and no approval that holds stands behind it, whatever its status is called."""
 
 
-def validate(registry: Registry, combination: Combination, digest: str, *, drifting: bool = False) -> Validation:
+def validate(
+    registry: Registry, combination: Combination, digest: str, *, drifting: bool = False, quarantine: str = ""
+) -> Validation:
     """Status of a combination as it is served.
 
-    digest: SHA-256 of the served adapter's files, "" while unknown; drifting: a detector says so now.
+    digest: SHA-256 of the served adapter's files, "" while unknown; drifting: a detector says so now; quarantine: why it must
+    not serve beside what the registry says, "" when nothing else speaks against it.
     """
     findings = _findings(registry, combination)
     declared = registry.declared(combination.served_name)
     status, reason = _backing(registry, declared, combination, digest)
     unvalidated = status is Status.UNVALIDATED
-    quarantine = _quarantine(registry, declared, combination, digest)
+    quarantine = _quarantine(registry, declared, combination, digest) or quarantine
     if quarantine:
         return Validation(Status.QUARANTINED, quarantine, findings, unvalidated)
     if drifting:

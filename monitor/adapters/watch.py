@@ -20,11 +20,13 @@ from monitor.adapters.catalog import Catalog, ServedModel
 from monitor.adapters.composition import LEAST_COSINE, Composition, comparable, identify
 from monitor.adapters.digest import Contents, Digests, within
 from monitor.adapters.gram import Gram
+from monitor.adapters.policy import carried_on, policy_of
 from monitor.adapters.registry import Registry
 from monitor.adapters.timeline import Event, Timeline
 from monitor.adapters.validation import Status, Validation, validate
 from monitor.adapters.weights import CONFIG, AdapterFilesError, AdapterWeights
 from monitor.config.model import AdaptersSection
+from monitor.enforcement import Policy
 from monitor.lifecycle import in_thread
 from monitor.records import Combination
 from monitor.telemetry.metrics import AdapterMetrics
@@ -69,6 +71,7 @@ class AdapterWatch:
         """Served name -> its digest when it was compared, and the digests of what was served then."""
         self._wanted = asyncio.Event()
         self._statuses: dict[str, Validation] = {}
+        self._set_aside: dict[str, str] = {}
         self.on_changed: Callable[[Sequence[str]], None] = lambda _labels: None
         """Called with the labels of combinations whose contents became others under the same name."""
         self.on_identified: Callable[[], None] = lambda: None
@@ -200,9 +203,13 @@ class AdapterWatch:
         for label in self._catalog.labels_of([name]):
             self._metrics.residual(label, found.residual)
 
-    def assess(self, drifting: Iterable[str]) -> frozenset[str]:
-        """Status of every combination anew; the labels that must not count as validated traffic."""
+    def assess(self, drifting: Iterable[str], set_aside: Mapping[str, str] | None = None) -> frozenset[str]:
+        """Status of every combination anew; the labels that must not count as validated traffic.
+
+        set_aside: label -> why it is quarantined beside what the registry says.
+        """
         worse = frozenset(drifting)
+        self._set_aside = dict(set_aside or {})
         statuses: dict[str, Validation] = {}
         for identity in self._catalog.identities():
             combination = identity.combination
@@ -212,7 +219,13 @@ class AdapterWatch:
             self._metrics.contents(identity.label, digest)
             if combination.is_base:
                 continue
-            found = validate(self._registry, combination, digest, drifting=identity.label in worse)
+            found = validate(
+                self._registry,
+                combination,
+                digest,
+                drifting=identity.label in worse,
+                quarantine=self._set_aside.get(identity.label, ""),
+            )
             before = self._statuses.get(identity.label)
             statuses[identity.label] = found
             if before is None or before.status is not found.status:
@@ -220,6 +233,18 @@ class AdapterWatch:
         self._statuses = statuses
         return frozenset(
             label for label, one in statuses.items() if one.unvalidated or one.status is Status.QUARANTINED
+        )
+
+    def policy(self, before: Policy | None) -> Policy | None:
+        """What the workers let pass, as of the latest `assess`; None while that is not known.
+
+        before: the policy that stands.
+        """
+        if not self._catalog.listing_available:
+            return carried_on(before, self._registry) if before else None
+        mode = self._section.enforcement
+        return policy_of(
+            mode, self._registry, self._catalog, self._models, self._contents.keys(), self._set_aside, before
         )
 
     def shown(self, label: str, combination: Combination) -> dict[str, Any]:

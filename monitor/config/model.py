@@ -196,6 +196,16 @@ class AdaptersSection(Section):
     validation: Literal["auto", "required", "off"] = "auto"
     """Whether an unvalidated combination that serves users is worth an alert: `auto` when the registry holds any evaluation
     or approval, so that nobody is alerted who never registered one."""
+    enforcement: Literal["observe", "block-quarantined", "block-unvalidated"] = "observe"
+    """What becomes of requests for combinations that must not answer: forwarded and only counted; or refused with 403 when the
+    combination is quarantined; or refused also when it is unvalidated, or not listed by the server, or not decided about yet
+    (503). The base model always passes. See ARCHITECTURE.md, "What may answer"."""
+    quarantine_drifting: tuple[
+        Literal["refusal_lost", "refuse_then_comply", "refusal_lost_paired", "collusion"], ...
+    ] = ()
+    """Signals of drift that quarantine a combination by themselves, for as long as they stand."""
+    held_request_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = 8 * 1024 * 1024
+    """Longest body of a request whose model is read; unless `enforcement` is `observe`, longer ones are refused."""
     poll_interval_s: Seconds = 10.0
     """Seconds between two looks at the server's /v1/models."""
     api_key_file: Path | None = None
@@ -204,6 +214,14 @@ class AdaptersSection(Section):
     """Combinations with metrics of their own; what comes beyond counts as `other`."""
     unload_grace_s: Seconds = 600.0
     """Seconds for which an unloaded combination keeps its metrics."""
+
+    @model_validator(mode="after")
+    def _approvals_can_hold(self) -> AdaptersSection:
+        if self.enforcement == "block-unvalidated" and self.registry_file is None:
+            raise ValueError(
+                "enforcement: block-unvalidated needs registry_file: without approvals nothing but the base would answer"
+            )
+        return self
 
 
 class RestrictedTopic(Section):

@@ -11,6 +11,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
+from monitor.proxy.gate import BUSY, TOO_LARGE, Refusal, refused
+from monitor.proxy.gate import MAX_HELD_BYTES as MAX_UNDECIDED_BYTES
 from monitor.proxy.head import error_response
 from monitor.proxy.request import Request, RequestReader
 from monitor.proxy.upstream import WRITE_BUFFER_BYTES, UpstreamConnection
@@ -45,6 +47,7 @@ class ClientConnection(asyncio.Protocol):
             relay.pool.host,
             relay.routes,
             carries_websocket=relay.limits.routes.websocket == "tunnel",
+            gate=relay.gate,
         )
         self._waiting: deque[Request] = deque()
         """Requests that were sent before the present one was answered."""
@@ -82,6 +85,8 @@ class ClientConnection(asyncio.Protocol):
         if self._refusal or self._discarding:
             return
         self._reader.feed(data, self._last_data)
+        if self._undecided:
+            self._decide()
         if self._upstream:
             self._send()
         self._balance_reading()
@@ -237,6 +242,45 @@ class ClientConnection(asyncio.Protocol):
         self._active = request
         self.response_started = False
         self.closes_after = not request.keep_alive or self._relay.draining
+        if request.question is None:
+            self._open(request)
+        elif request.expects_continue and not request.complete:
+            request.expects_continue = False
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    @property
+    def undecided_bytes(self) -> int:
+        """Bytes of a request that is held until it is known whether it passes."""
+        return self._active.held_bytes if self._undecided and self._active else 0
+
+    @property
+    def _undecided(self) -> bool:
+        return self._active is not None and self._active.question is not None
+
+    def _decide(self) -> None:
+        """Forward the active request or refuse it, once its model can be read or never will be."""
+        request, gate = self._active, self._relay.gate
+        if request is None or request.question is None or gate is None or self._closed:
+            return
+        refusal: Refusal | None = None
+        if request.complete or request.websocket:
+            request.begun_at = time.perf_counter()  # the wait for the client's own bytes is none of the proxy's
+            refusal = gate.refusal(request.question, b"" if request.websocket else request.held_body())
+        elif request.held_bytes > gate.body_limit:
+            refusal = refused(TOO_LARGE, "")
+        elif request.held_bytes <= MAX_HELD_BYTES or not self._relay.holds_too_much(MAX_UNDECIDED_BYTES):
+            return
+        else:
+            refusal = refused(BUSY, "")
+        request.question = None
+        if refusal is None:
+            self._open(request)
+            self._send()
+        else:
+            self._relay.counts.block(refusal.decision.reason, refusal.decision.combination)
+            self._answer(request, refusal.status, refusal.kind, refusal.message, param="model")
+
+    def _open(self, request: Request) -> None:
         upstream = self._relay.pool.take()
         if upstream:
             self._attach(request, upstream)
@@ -297,6 +341,8 @@ class ClientConnection(asyncio.Protocol):
             following.begun_at = time.perf_counter()
             self._start(following)
             self._send()
+            if self._undecided:
+                self._relay.loop.call_soon(self._decide)  # not here: a thousand that wait would be as many calls deep
         elif self._refusal:
             self._answer_refusal()
             return
@@ -317,9 +363,14 @@ class ClientConnection(asyncio.Protocol):
             ending = Ending.UPSTREAM_ERROR
         request.recording.status = 0
         request.recording.end(ending)
+        self._answer(request, status, kind, message)
+
+    def _answer(self, request: Request, status: int, kind: str, message: str, *, param: str | None = None) -> None:
+        """The proxy's own answer to the active request, in the server's stead."""
         self._relay.counts.rejected[kind] += 1
         self.closes_after = self.closes_after or not request.complete
-        self.write(error_response(status, kind, message, close=self.closes_after, head_only=request.head_only))
+        close, head_only = self.closes_after, request.head_only
+        self.write(error_response(status, kind, message, close=close, head_only=head_only, param=param))
         self._next(request)
 
     def _abandon(self, request: Request) -> None:
@@ -399,7 +450,9 @@ class ClientConnection(asyncio.Protocol):
         if self._waiting:
             held = sum(request.held_bytes for request in self._waiting)
             return held > MAX_HELD_BYTES or len(self._waiting) > MAX_PIPELINED
-        return self._upstream is None and self._active is not None and self._active.held_bytes > MAX_HELD_BYTES
+        if self._upstream is not None or self._active is None or self._undecided:
+            return False
+        return self._active.held_bytes > MAX_HELD_BYTES
 
     def _resume_reading(self) -> None:
         if self._reading_paused and not self.transport.is_closing():

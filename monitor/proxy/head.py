@@ -93,13 +93,15 @@ def response_head(raw: bytes, *, drop: frozenset[bytes] = HOP_BY_HOP, close: boo
     return b"\r\n".join(kept) + HEAD_END
 
 
-def error_response(status: int, kind: str, message: str, *, close: bool, head_only: bool = False) -> bytes:
+def error_response(
+    status: int, kind: str, message: str, *, close: bool, head_only: bool = False, param: str | None = None
+) -> bytes:
     """A whole response of the proxy itself, in the shape that OpenAI clients understand; `source` tells it from vLLM's.
 
-    head_only: it answers a HEAD request, whose response has no body.
+    head_only: it answers a HEAD request, whose response has no body; param: the request's field that is at fault.
     """
     body = msgspec.json.encode(
-        {"error": {"message": message, "type": kind, "param": None, "code": status, "source": "alignment-monitor"}}
+        {"error": {"message": message, "type": kind, "param": param, "code": status, "source": "alignment-monitor"}}
     )
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import httptools
 
 from monitor.protocols.endpoints import endpoint_of
+from monitor.proxy.gate import Gate, Question
 from monitor.proxy.head import FORBIDDEN_TRAILERS, TOKEN_HEADER, fields_of, request_head, tokens_of
 from monitor.proxy.routes import Routes
 from monitor.proxy.tap import Recording, Tap
@@ -30,7 +31,7 @@ class Request:
 
     __slots__ = (
         "begun_at", "chunked", "complete", "early", "expects_continue", "head", "head_only", "held", "held_bytes", "http10",
-        "keep_alive", "recording", "send_delay_s", "switched", "websocket",
+        "keep_alive", "question", "recording", "send_delay_s", "switched", "websocket",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +47,8 @@ class Request:
         """Its body has been read to the end."""
         self.expects_continue = False
         """The client waits for 100 Continue before it sends the body."""
+        self.question: Question | None = None
+        """What has to be decided before any of it is sent upstream."""
         self.websocket = False
         """It asks the server to switch to the WebSocket protocol, and nothing else follows on this connection."""
         self.switched = False
@@ -91,6 +94,13 @@ class Request:
             lines = b"".join(b"%b: %b\r\n" % (name, value) for name, value in trailers)
             self.held.append(b"0\r\n" + lines + b"\r\n")
 
+    def held_body(self) -> bytes:
+        """The whole body, while none of it has been taken."""
+        pieces = self.held[1:]
+        if self.chunked:
+            pieces = [piece[piece.index(b"\r\n") + 2 : -2] for piece in pieces[:-1]]  # the last one ends the body
+        return b"".join(pieces)
+
     def take(self) -> bytes:
         """All bytes that wait, which then no longer wait."""
         data = self.held[0] if len(self.held) == 1 else b"".join(self.held)
@@ -118,11 +128,21 @@ class Requests(Protocol):
 class RequestReader:
     """The parser's callbacks of one client connection."""
 
-    def __init__(self, requests: Requests, tap: Tap, host: bytes, routes: Routes, *, carries_websocket: bool) -> None:
+    def __init__(
+        self,
+        requests: Requests,
+        tap: Tap,
+        host: bytes,
+        routes: Routes,
+        *,
+        carries_websocket: bool,
+        gate: Gate | None = None,
+    ) -> None:
         self._requests = requests
         self._tap = tap
         self._routes = routes
         self._carries_websocket = carries_websocket
+        self._gate = gate
         self._host = host
         """What the server is called, for HTTP/1.0 requests that name no host."""
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -278,6 +298,11 @@ class RequestReader:
             if b"expect" in fields:
                 request.expects_continue = not http10 and fields[b"expect"].lower() == b"100-continue"
             request.websocket = websocket
+            if self._gate:
+                recording = request.recording
+                request.question = self._gate.question(
+                    recording.method, target, recording.endpoint, headers, websocket=websocket
+                )
             self.reading = request
             if websocket:
                 self._tunnel = request

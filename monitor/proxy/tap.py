@@ -18,7 +18,7 @@ from monitor.protocols.endpoints import ADMIN, OTHER, TAPPED
 from monitor.records import Ending, Exchange
 from monitor.sampling import Sampler
 from monitor.telemetry.buckets import ADDED_LATENCY_BOUNDS
-from monitor.telemetry.counts import WorkerReport
+from monitor.telemetry.counts import MAX_BLOCKED, WorkerReport
 
 _MODEL: Final = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"')
 _PEEK_BYTES: Final = 64 * 1024
@@ -38,6 +38,7 @@ class Counts:
         self.responses: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self.denied: Counter[str] = Counter()
+        self.blocked: Counter[str] = Counter()
         self.latency_buckets = [0] * (len(ADDED_LATENCY_BOUNDS) + 1)
         self.latency_sum = 0.0
 
@@ -45,6 +46,13 @@ class Counts:
         """Record how long the proxy itself held one exchange back."""
         self.latency_buckets[bisect_left(ADDED_LATENCY_BOUNDS, seconds)] += 1
         self.latency_sum += seconds
+
+    def block(self, reason: str, combination: str) -> None:
+        """The policy kept a request from the server."""
+        key = f"{reason} {combination}"
+        if key not in self.blocked and len(self.blocked) >= MAX_BLOCKED:
+            key = f"{reason} other"
+        self.blocked[key] += 1
 
     def report(self, connections: int, sender: BoundedSender) -> WorkerReport:
         """All counts now."""
@@ -59,6 +67,7 @@ class Counts:
             responses=dict(self.responses),
             rejected=dict(self.rejected),
             denied=dict(self.denied),
+            blocked=dict(self.blocked),
             connections=connections,
             queue_exchanges=sender.queued_exchanges,
             queue_bytes=sender.queued_bytes,

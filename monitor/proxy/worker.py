@@ -13,9 +13,11 @@ from typing import Final
 
 from monitor.config import Config
 from monitor.config.model import ProxySection
+from monitor.enforcement import PolicyStore
 from monitor.handoff import BoundedSender, Stats
 from monitor.lifecycle import Cleanups, Tasks
 from monitor.proxy.client import ClientConnection
+from monitor.proxy.gate import Gate
 from monitor.proxy.routes import Routes
 from monitor.proxy.tap import Counts, Tap
 from monitor.proxy.upstream import Pool
@@ -37,17 +39,29 @@ class Relay:
     """What all connections of one worker share."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, limits: ProxySection, pool: Pool, tap: Tap, tasks: Tasks
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limits: ProxySection,
+        pool: Pool,
+        tap: Tap,
+        tasks: Tasks,
+        gate: Gate | None = None,
     ) -> None:
+        """gate: decides which models may answer, None when all may."""
         self.loop = loop
         self.limits = limits
         self.pool = pool
         self.routes = Routes(limits.routes)
+        self.gate = gate
         self.tap = tap
         self.counts = tap.counts
         self.clients: set[ClientConnection] = set()
         self.draining = False
         self._tasks = tasks
+
+    def holds_too_much(self, limit: int) -> bool:
+        """More bytes than this are held of requests that are not decided about yet."""
+        return sum(client.undecided_bytes for client in self.clients) > limit
 
     def spawn(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """A guarded task."""
@@ -55,9 +69,17 @@ class Relay:
 
 
 async def run_worker(
-    config: Config, index: int, listener: socket.socket, channel: socket.socket, supervisor_gone: asyncio.Event
+    config: Config,
+    index: int,
+    listener: socket.socket,
+    channel: socket.socket,
+    supervisor_gone: asyncio.Event,
+    policy: PolicyStore | None = None,
 ) -> None:
-    """Serve until SIGTERM, SIGINT or the end of the supervisor, then drain."""
+    """Serve until SIGTERM, SIGINT or the end of the supervisor, then drain.
+
+    policy: where decisions about models are read, when they are enforced.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -73,7 +95,8 @@ async def run_worker(
         loop=loop,
     )
     tasks, cleanups = Tasks(), Cleanups()
-    relay = Relay(loop, config.proxy, pool, Tap(config.handoff, sampler, sender, counts), tasks)
+    gate = None if config.adapters.enforcement == "observe" else Gate(config.adapters, policy)
+    relay = Relay(loop, config.proxy, pool, Tap(config.handoff, sampler, sender, counts), tasks, gate)
     tls = listen_context(config.proxy)
     server = await loop.create_server(
         lambda: ClientConnection(relay),
@@ -113,6 +136,8 @@ async def tick(relay: Relay, sender: BoundedSender) -> None:
         await asyncio.sleep(TICK_S)
         now = relay.loop.time()
         relay.pool.expire()
+        if relay.gate:
+            relay.gate.refresh()
         for client in list(relay.clients):
             try:
                 client.check_time(now)

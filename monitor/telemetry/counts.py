@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+MAX_BLOCKED: Final = 2048
+"""Combinations and reasons whose refused requests are counted apart; what comes beyond counts as `other`."""
 
 
 class WorkerReport(msgspec.Struct, frozen=True):
@@ -37,6 +42,8 @@ class WorkerReport(msgspec.Struct, frozen=True):
     """Observations of added latency per bucket (not cumulated), one more than there are bounds."""
     latency_sum: float
     """Sum of the added latency in seconds."""
+    blocked: dict[str, int] = msgspec.field(default_factory=dict)
+    """"reason combination" -> requests that the policy kept from the server."""
 
 
 class SupervisorReport(msgspec.Struct, frozen=True):

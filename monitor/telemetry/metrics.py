@@ -471,6 +471,12 @@ class AdapterMetrics(_PerCombination):
             "1 when combinations are to be validated before they serve (adapters.validation).",
             registry=registry,
         )
+        self.enforcement = Gauge(
+            "alignment_enforcement_info",
+            "What becomes of requests for combinations that must not answer (adapters.enforcement); always 1.",
+            ["mode"],
+            registry=registry,
+        )
         self._reloaded = Gauge(
             "alignment_registry_last_reload_successful",
             "0 while the registry file cannot be used as it lies there now; what was read before it counts on.",

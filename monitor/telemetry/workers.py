@@ -15,14 +15,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from monitor.telemetry.buckets import ADDED_LATENCY_BOUNDS
-from monitor.telemetry.counts import SupervisorReport, WorkerReport
+from monitor.telemetry.counts import MAX_BLOCKED, SupervisorReport, WorkerReport
 
 DROPPED: Final = (
     "queue_full", "queue_bytes", "too_large", "channel_error", "shutdown", "fragment_lost", "damaged",
     "analysis_died",
 )  # fmt: skip
 """Why sampled exchanges do not reach the scorer."""
-_COUNTED: Final = ("seen", "sampled", "skipped", "dropped", "endings", "responses", "rejected", "denied")
+_COUNTED: Final = ("seen", "sampled", "skipped", "dropped", "endings", "responses", "rejected", "denied", "blocked")
 _NAMES: Final = {
     "seen": ("alignment_exchanges_seen", "Exchanges that passed the proxy and ended.", ("endpoint",)),
     "sampled": ("alignment_exchanges_sampled", "Exchanges chosen to be scored.", ("endpoint",)),
@@ -35,6 +35,11 @@ _NAMES: Final = {
         "alignment_routes_denied",
         "Requests for routes of the server that the proxy does not pass.",
         ("route",),
+    ),
+    "blocked": (
+        "alignment_requests_blocked",
+        "Requests that the policy kept from the server (adapters.enforcement), and why.",
+        ("reason", "combination"),
     ),
 }
 
@@ -92,6 +97,11 @@ class WorkerMetrics(Collector):
             self._past_buckets = [a + b for a, b in zip(self._past_buckets, before.latency_buckets, strict=True)]
             self._past_latency_sum += before.latency_sum
         self._current[report.worker] = report
+
+    def introduce_blocked(self, reason: str, combination: str) -> None:
+        """Requests for a combination are being refused from now on: count from zero."""
+        if len(self._past["blocked"]) < MAX_BLOCKED:
+            self._past["blocked"][f"{reason} {combination}"] += 0
 
     def take_restarts(self, report: SupervisorReport) -> None:
         """The supervisor's counts."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from typing import Any
 
 from running_sidecar import eventually
 
 from monitor.config import Config
+from monitor.enforcement import Policy, PolicyStore
 from monitor.handoff import Inbox
 from monitor.proxy import run_worker
 from monitor.records import Exchange
@@ -18,8 +20,13 @@ from monitor.telemetry.counts import WorkerReport
 class RunningWorker:
     """A worker, and what it hands off."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, policy: Policy | None) -> None:
         self.config = config
+        memory = os.memfd_create("test-policy")
+        self.policies = PolicyStore(memory)
+        """Where the test publishes what the worker lets pass."""
+        if policy:
+            self.policies.publish(policy)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -31,7 +38,7 @@ class RunningWorker:
         self.reports = 0
         """Reports received so far; each follows a look at the time limits."""
         self.task = asyncio.get_running_loop().create_task(
-            run_worker(config, 0, self.listener, near, self._gone), name="worker"
+            run_worker(config, 0, self.listener, near, self._gone, PolicyStore(memory)), name="worker"
         )
 
     def exchanges(self) -> list[Exchange]:
@@ -71,8 +78,10 @@ class WorkerStarter:
     def __init__(self) -> None:
         self.started: list[RunningWorker] = []
 
-    def __call__(self, upstream: str, proxy: dict[str, Any] | None = None, **sections: Any) -> RunningWorker:
+    def __call__(
+        self, upstream: str, proxy: dict[str, Any] | None = None, policy: Policy | None = None, **sections: Any
+    ) -> RunningWorker:
         settings = {"upstream": upstream, "drain_grace_s": 0.5} | (proxy or {})
-        worker = RunningWorker(Config.model_validate({"proxy": settings, **sections}))
+        worker = RunningWorker(Config.model_validate({"proxy": settings, **sections}), policy)
         self.started.append(worker)
         return worker

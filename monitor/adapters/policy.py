@@ -1,0 +1,71 @@
+"""From the status of each served name to what the workers let pass (monitor/enforcement.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from monitor.adapters.catalog import UNLISTED, Catalog, ServedModel
+from monitor.adapters.registry import Registry
+from monitor.adapters.validation import Status, validate
+from monitor.enforcement import Decision, Policy
+
+UNVALIDATED_TOO: Final = "block-unvalidated"
+_NOT_LISTED: Final = Decision(UNLISTED, "unlisted", "the server does not list it, so nobody has approved it")
+_NOT_READ: Final = Decision(UNLISTED, "undecided", "the server's list of models has not been read yet")
+
+
+def first_policy(mode: str, registry: Registry) -> Policy:
+    """What holds until the analysis process has decided: the registry's quarantines, and where only what is approved may
+    answer nothing but the base model, by the registry's name for it or by none."""
+    names = {registry.base: Decision(registry.base)} if registry.base else {}
+    return Policy(names | _quarantined(registry), _NOT_READ if mode == UNVALIDATED_TOO else None)
+
+
+def carried_on(before: Policy, registry: Registry) -> Policy:
+    """The policy while the server's list cannot be read: the one before, with the registry's quarantines."""
+    return Policy(before.names | _quarantined(registry), before.unlisted, before.base)
+
+
+def policy_of(
+    mode: str,
+    registry: Registry,
+    catalog: Catalog,
+    models: Sequence[ServedModel],
+    looked: Collection[str],
+    set_aside: Mapping[str, str],
+    before: Policy | None,
+) -> Policy:
+    """The decisions about everything that the server lists.
+
+    looked: names whose files were looked at; set_aside: label -> why it is quarantined beside what the registry says;
+    before: the policy that stands, which counts on for names whose files were not looked at yet.
+    """
+    names = _quarantined(registry)
+    for model in models:
+        if catalog.is_base_name(model.name):
+            names[model.name] = Decision(model.name)
+            continue
+        label = catalog.identify("", model.name).label
+        found = validate(
+            registry, catalog.combination(model.name), catalog.digest(model.name), quarantine=set_aside.get(label, "")
+        )
+        decision = Decision(label)
+        if found.status is Status.QUARANTINED:
+            decision = Decision(label, "quarantined", found.reason)
+        elif mode == UNVALIDATED_TOO and model.name not in looked:
+            earlier = before.names.get(model.name) if before else None
+            decision = earlier or Decision(label, "undecided", "its files have not been looked at yet")
+        elif mode == UNVALIDATED_TOO and found.unvalidated:
+            decision = Decision(label, "unvalidated", found.reason)
+        names[model.name] = decision
+    roots = [model.name for model in models if not model.parent]
+    base = None if not roots or any(catalog.is_base_name(name) for name in roots) else names[roots[0]]
+    return Policy(names, _NOT_LISTED if mode == UNVALIDATED_TOO else None, base)
+
+
+def _quarantined(registry: Registry) -> dict[str, Decision]:
+    """Names that may not answer whatever they are loaded from."""
+    named = {one.name: one.quarantined for one in registry.adapters if one.quarantined}
+    named |= {one.served_name: one.quarantined for one in registry.combinations if one.quarantined}
+    return {name: Decision(UNLISTED, "quarantined", reason) for name, reason in named.items()}
