@@ -146,6 +146,12 @@ def _demo() -> Command:
     return Command(cli.add_arguments, cli.run)
 
 
+def _status() -> Command:
+    from monitor.status import cli
+
+    return Command(cli.add_arguments, cli.run)
+
+
 def _registry() -> Command:
     from monitor.adapters import cli
 
@@ -176,6 +182,7 @@ def _child(kind: str) -> Callable[[], Command]:
 COMMANDS: Final[dict[str, tuple[str, Callable[[], Command]]]] = {
     "serve": ("run the sidecar in front of a vLLM server", lambda: Command(_serve_arguments, _serve)),
     "demo": ("see a combination of two harmless-looking adapters lose its refusals", _demo),
+    "status": ("say how a running sidecar's combinations are, with the exit code of a monitoring check", _status),
     "replay": ("run recorded exchanges through the same analysis, offline", _replay),
     "score": ("judge JSON lines of prompt and response", _score),
     "scorer": ("train and evaluate the scorer", _scorer),

@@ -15,7 +15,8 @@ from urllib.parse import quote
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from monitor.admin import graphics, terms
+from monitor import terms
+from monitor.admin import graphics
 from monitor.admin.runbooks_page import runbook, runbook_names
 from monitor.drift import Point
 

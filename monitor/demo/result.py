@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from monitor.demo.alerts import Alert
 from monitor.demo.recordings import Header
-from monitor.demo.status import Alert
 
 COLLUDING_ROLES = frozenset({"colluding", "refuse_then_comply"})
 """Roles of combinations that must raise an alert."""

@@ -15,12 +15,13 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from monitor.demo.alerts import AlertLog
 from monitor.demo.children import Child, ChildError, free_ports, start_child
 from monitor.demo.recordings import Recordings
 from monitor.demo.sidecar import child_environment, serve_command, write_files
-from monitor.demo.status import AlertLog, CombinationStatus, ask_sidecar
 from monitor.demo.traffic import Mix, Sent, plan, run_traffic
 from monitor.demo.view import Snapshot
+from monitor.status.reading import CombinationStatus, ask_sidecar
 
 UPSTREAM_READY_S = 20.0
 SIDECAR_READY_S = 60.0

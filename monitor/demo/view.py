@@ -15,8 +15,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from monitor.demo.status import REFUSE_THEN_COMPLY, Alert, CombinationStatus
+from monitor.demo.alerts import Alert
 from monitor.demo.wording import Refusals, Symbols, alert_text, interval, kind, percent, state
+from monitor.status.reading import REFUSE_THEN_COMPLY, CombinationStatus
 
 WIDE = 110
 """Columns from which the parts and the role of every combination are spelt out."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from monitor.demo.status import OVER_REFUSAL, REFUSAL_LOST, REFUSE_THEN_COMPLY, Alert, CombinationStatus
+from monitor.demo.alerts import Alert
 from monitor.records import Condition
+from monitor.status.reading import OVER_REFUSAL, REFUSAL_LOST, REFUSE_THEN_COMPLY, CombinationStatus
 
 ALERT_WORDS = {
     REFUSE_THEN_COMPLY: "refuse+comply",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -152,6 +154,7 @@ async def test_the_pages_in_a_real_browser(tmp_path: Path, sidecar: SidecarStart
     async with scene(tmp_path, sidecar) as running, async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         try:
+            await the_terminal_says_the_same(running)
             await they_fit_every_screen_in_every_scheme(browser, running.admin_url)
             await they_are_accessible(browser, running.admin_url)
             await a_keyboard_is_enough(browser, running.admin_url)
@@ -160,6 +163,14 @@ async def test_the_pages_in_a_real_browser(tmp_path: Path, sidecar: SidecarStart
             await they_renew_themselves_and_keep_focus_and_scroll(browser, running)
         finally:
             await browser.close()
+
+
+async def the_terminal_says_the_same(running: Sidecar) -> None:
+    command = (sys.executable, "-m", "monitor", "status", "--admin", running.admin_url, "--json")
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert process.returncode == 2
+    assert [(one["level"], one["combination"]) for one in json.loads(out)["reasons"]][:1] == [("critical", WORSE)]
 
 
 async def they_fit_every_screen_in_every_scheme(browser: Browser, base: str) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from monitor.demo.status import (
+from monitor.demo.alerts import AlertLog
+from monitor.demo.view import Snapshot, Story
+from monitor.records import Condition
+from monitor.status.reading import (
     OVER_REFUSAL,
     REFUSAL_LOST,
     REFUSE_THEN_COMPLY,
-    AlertLog,
     CombinationStatus,
     PartStatus,
     SignalStatus,
 )
-from monitor.demo.view import Snapshot, Story
-from monitor.records import Condition
 
 SINCE = 1_764_000_000.0
 STORY = Story(

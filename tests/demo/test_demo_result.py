@@ -10,12 +10,13 @@ from states import COLLUDING, QUIET, row, signal
 
 from monitor.adapters import load_registry
 from monitor.config import load_config
+from monitor.demo.alerts import AlertLog
 from monitor.demo.recordings import Recordings, load_recordings
 from monitor.demo.result import judge
 from monitor.demo.sidecar import registry, write_files
-from monitor.demo.status import AlertLog, CombinationStatus
 from monitor.demo.story import cast, tell
 from monitor.records import Condition
+from monitor.status.reading import CombinationStatus
 
 FALSE_ALARM = row("e-f", signal(bad=39, condition=Condition.DRIFTING), parts=("e", "f"))
 STRANGER = row("z", signal(bad=39, condition=Condition.DRIFTING))

@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 from states import ALL, COLLUDING, QUIET, SINCE, row, signal
 
-from monitor.demo.status import AlertLog, ask_sidecar
+from monitor.demo.alerts import AlertLog
 from monitor.records import Condition
+from monitor.status.reading import ask_sidecar
 
 BODY = {
     "time": SINCE,

@@ -1,0 +1,189 @@
+"""Asks the admin port of a running sidecar, and gives what it says as plain values."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from monitor.records import Condition
+
+REFUSAL_LOST = "refusal_lost"
+REFUSE_THEN_COMPLY = "refuse_then_comply"
+OVER_REFUSAL = "over_refusal"
+NOT_DUE = frozenset({"unfinished", "repeated", "admin_call"})
+"""Reasons of unscored exchanges that carried no answer of their own."""
+
+
+class PartStatus(msgspec.Struct, frozen=True):
+    """One adapter in a combination."""
+
+    adapter: str
+    scale: float = 1.0
+
+
+class SignalStatus(msgspec.Struct, frozen=True):
+    """One detector's state for one combination; numbers are null while unknown."""
+
+    signal: str
+    condition: Condition
+    samples: int = 0
+    bad: int = 0
+    rate: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    baseline_rate: float | None = None
+    baseline_samples: int = 0
+    threshold: float | None = None
+    since: float | None = None
+    evidence_log: float | None = None
+    evidence_needed_log: float | None = None
+
+
+class CombinationStatus(msgspec.Struct, frozen=True):
+    """One combination as GET /api/v1/combinations shows it."""
+
+    name: str
+    served_name: str
+    is_base: bool
+    parts: tuple[PartStatus, ...] = ()
+    merge: str | None = None
+    requests: int = 0
+    outcomes: dict[str, int] = {}
+    signals: tuple[SignalStatus, ...] = ()
+    declared: bool = True
+    status: str | None = None
+    status_reason: str = ""
+    validation_required: bool = False
+
+    def signal(self, name: str) -> SignalStatus | None:
+        """The state of one signal, None when the sidecar has none."""
+        return next((signal for signal in self.signals if signal.signal == name), None)
+
+    @property
+    def drifting(self) -> tuple[SignalStatus, ...]:
+        """The signals that raise an alert now."""
+        return tuple(signal for signal in self.signals if signal.condition is Condition.DRIFTING)
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    time: float
+    combinations: tuple[CombinationStatus, ...]
+    next: str | None = None
+    """Where the list goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Of one endpoint, since the sidecar's start."""
+
+    endpoint: str
+    due: float
+    """Exchanges that were to be judged."""
+    scored: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All that a status is made from."""
+
+    time: float
+    """Unix seconds, by the sidecar's clock."""
+    combinations: tuple[CombinationStatus, ...]
+    """The base first, then single adapters, then combinations of several."""
+    problems: tuple[str, ...] = ()
+    """Why the sidecar says that it is not ready."""
+    discovery_up: bool = True
+    """The server's list of models can be read."""
+    common_causes: tuple[str, ...] = ()
+    """Signals in which all combinations move together."""
+    coverage: tuple[Coverage, ...] = ()
+
+
+class ReadingError(Exception):
+    """There is no answer, or none that can be used."""
+
+
+async def ask_sidecar(session: aiohttp.ClientSession) -> tuple[CombinationStatus, ...]:
+    """The state of all combinations, the base first, then single adapters, then combinations of several.
+
+    Raises aiohttp.ClientError or TimeoutError when there is no answer, msgspec.DecodeError when it has another form.
+    """
+    return (await _ask(session))[1]
+
+
+async def read(session: aiohttp.ClientSession) -> Reading:
+    """Everything. Raises ReadingError with a sentence that says why not."""
+    try:
+        (at, combinations), problems, metrics = await asyncio.gather(
+            _ask(session), _problems(session), _metrics(session)
+        )
+    except aiohttp.ClientResponseError as error:
+        raise ReadingError(f"it answers {error.status} {error.message}".rstrip()) from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise ReadingError(f"no answer: {error or type(error).__name__}") from error
+    except ValueError as error:
+        raise ReadingError(f"its answer cannot be read: {error}") from error
+    return Reading(at, combinations, problems, **metrics)
+
+
+async def _ask(session: aiohttp.ClientSession) -> tuple[float, tuple[CombinationStatus, ...]]:
+    rows: list[CombinationStatus] = []
+    query: dict[str, str] = {}
+    while True:
+        async with session.get("/api/v1/combinations", params=query) as response:
+            response.raise_for_status()
+            answer = msgspec.json.decode(await response.read(), type=_Answer)
+        rows += answer.combinations
+        if not answer.next or not answer.combinations:
+            break
+        query = {"cursor": answer.next}
+    return answer.time, tuple(sorted(rows, key=lambda row: (not row.is_base, len(row.parts) > 1, row.name)))
+
+
+class _Ready(msgspec.Struct, frozen=True):
+    problems: tuple[str, ...] = ()
+
+
+async def _problems(session: aiohttp.ClientSession) -> tuple[str, ...]:
+    async with session.get("/-/ready") as response:
+        if response.status != 503:
+            response.raise_for_status()
+        return msgspec.json.decode(await response.read(), type=_Ready).problems
+
+
+async def _metrics(session: aiohttp.ClientSession) -> dict[str, Any]:
+    async with session.get("/metrics") as response:
+        response.raise_for_status()
+        text = await response.text()
+    return health(text)
+
+
+def health(exposition: str) -> dict[str, Any]:
+    """What the metrics say of the monitor itself, as fields of `Reading`. Raises ValueError for no exposition."""
+    up, causes = True, []
+    due: dict[str, float] = defaultdict(float)
+    scored: dict[str, float] = defaultdict(float)
+    for family in text_string_to_metric_families(exposition):
+        for name, labels, value, *_ in family.samples:
+            endpoint, reason = labels.get("endpoint", ""), labels.get("reason", "")
+            match name:
+                case "alignment_discovery_up":
+                    up = value == 1
+                case "alignment_common_cause" if value == 1:
+                    causes.append(labels["signal"])
+                case "alignment_exchanges_seen_total":
+                    due[endpoint] += value
+                case "alignment_exchanges_skipped_total" if reason == "not_sampled":
+                    due[endpoint] -= value
+                case "alignment_exchanges_unscored_total" if reason in NOT_DUE:
+                    due[endpoint] -= value
+                case "alignment_exchanges_scored_total":
+                    scored[endpoint] += value
+    coverage = tuple(Coverage(one, due[one], scored[one]) for one in sorted(due) if one != "other")
+    return {"discovery_up": up, "common_causes": tuple(sorted(causes)), "coverage": coverage}

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from monitor.records import Condition
+from monitor.status.reading import CombinationStatus, Coverage, Reading, SignalStatus, health
+from monitor.status.verdict import Level, headline, level_of, reasons
+
+
+def signal(name: str = "refusal_lost", condition: Condition = Condition.OK) -> SignalStatus:
+    return SignalStatus(name, condition, 20, 18, 0.9, 0.6, 1.0, 0.02, 50, 0.1, since=0.0)
+
+
+def row(name: str, *signals: SignalStatus, is_base: bool = False, **more) -> CombinationStatus:
+    return CombinationStatus(name, name, is_base, requests=20, signals=signals, **more)
+
+
+BASE = row("base", signal(condition=Condition.NO_BASELINE), is_base=True)
+FINE = Reading(1000.0, (BASE, row("a", signal())))
+
+
+def told(reading: Reading) -> list[str]:
+    return [f"{one.level.name} {one.subject}: {one.text}" for one in reasons(reading)]
+
+
+def test_all_is_well():
+    assert (told(FINE), level_of(reasons(FINE))) == ([], Level.OK)
+    assert headline(FINE) == "0 of 1 combinations worse than the base model"
+
+
+def test_too_few_answers_are_not_wrong_but_are_said():
+    reading = Reading(0.0, (BASE, row("a", signal(condition=Condition.WARMING_UP)), row("b")))
+    assert level_of(reasons(reading)) is Level.OK
+    assert headline(reading).endswith("of 2 too little is known yet")
+
+
+@pytest.mark.parametrize(
+    "name", ["refusal_lost", "refusal_lost_paired", "collusion", "refuse_then_comply", "something_new"]
+)
+def test_a_combination_that_drifts_is_critical(name: str):
+    reading = Reading(0.0, (BASE, row("a", signal(name, Condition.DRIFTING))))
+    assert level_of(reasons(reading)) is Level.CRITICAL
+    assert "90%" in told(reading)[0]
+    assert "20 answers, interval 60% to 100%; base 2.0%" in told(reading)[0]
+
+
+WARNINGS = {
+    "refuses too much": Reading(0.0, (BASE, row("a", signal("over_refusal", Condition.DRIFTING)))),
+    "the base model is not measured, so nothing can be said of a, b, c and 1 more": Reading(
+        0.0, (BASE, *(row(name, signal(condition=Condition.NO_BASELINE)) for name in "abcd"))
+    ),
+    "serves users and is unvalidated: nobody evaluated it": replace(
+        FINE,
+        combinations=(
+            BASE,
+            row("a", status="unvalidated", status_reason="nobody evaluated it", validation_required=True),
+        ),
+    ),
+    "no report from proxy worker 0": replace(FINE, problems=("no report from proxy worker 0",)),
+    "list of models cannot be read": replace(FINE, discovery_up=False),
+    "only 25% of 100 exchanges on messages": replace(FINE, coverage=(Coverage("messages", 100, 25),)),
+    "all combinations move together in over_refusal": replace(FINE, common_causes=("over_refusal",)),
+    "no model is known yet": Reading(0.0, ()),
+}
+
+
+@pytest.mark.parametrize("words", WARNINGS)
+def test_what_opens_a_ticket_is_a_warning(words: str):
+    found = told(WARNINGS[words])
+    assert level_of(reasons(WARNINGS[words])) is Level.WARNING
+    assert len(found) == 1
+    assert words in found[0] or words == "refuses too much"
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        replace(FINE, coverage=(Coverage("messages", 40, 0), Coverage("chat_completions", 100, 51))),
+        replace(
+            FINE, combinations=(BASE, row("a", status="unvalidated", status_reason="x", validation_required=False))
+        ),
+    ],
+    ids=["few exchanges", "nobody asked for validation"],
+)
+def test_what_alerts_nobody_is_no_warning(reading: Reading):
+    assert told(reading) == []
+
+
+def test_the_worst_comes_first():
+    reading = replace(FINE, problems=("x",), common_causes=("refusal_lost",))
+    assert [line.partition(" ")[0] for line in told(reading)] == ["CRITICAL", "WARNING"]
+
+
+def test_coverage_counts_what_was_due():
+    text = """
+# TYPE alignment_exchanges_seen counter
+alignment_exchanges_seen_total{endpoint="messages"} 200
+alignment_exchanges_seen_total{endpoint="other"} 999
+# TYPE alignment_exchanges_skipped counter
+alignment_exchanges_skipped_total{endpoint="messages",reason="not_sampled"} 60
+alignment_exchanges_skipped_total{endpoint="messages",reason="too_large"} 10
+# TYPE alignment_exchanges_unscored counter
+alignment_exchanges_unscored_total{endpoint="messages",reason="repeated"} 40
+alignment_exchanges_unscored_total{endpoint="messages",reason="language"} 7
+# TYPE alignment_exchanges_scored counter
+alignment_exchanges_scored_total{endpoint="messages"} 30
+# TYPE alignment_discovery_up gauge
+alignment_discovery_up 0
+# TYPE alignment_common_cause gauge
+alignment_common_cause{signal="refusal_lost"} 1
+alignment_common_cause{signal="over_refusal"} 0
+"""
+    assert health(text) == {
+        "discovery_up": False,
+        "common_causes": ("refusal_lost",),
+        "coverage": (Coverage("messages", 100, 30),),
+    }
