@@ -57,10 +57,6 @@ def add_scorer_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--output", type=Path, metavar="PATH", help="default: linear.npz (fast), the folder minilm (exact)"
     )
-    train.add_argument(
-        "--base", type=Path, metavar="DIR", help="exact: published MiniLM (model.safetensors, tokenizer.json)"
-    )
-    train.add_argument("--draws", type=int, default=11_000, help="exact: training rows drawn (default: %(default)s)")
     evaluate = commands.add_parser("evaluate", help="say how good weights are on labelled answers")
     evaluate.add_argument(
         "--data", type=Path, required=True, metavar="FILE", help="labelled JSON lines, or their folder"
@@ -72,9 +68,21 @@ def add_scorer_arguments(parser: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--fold", choices=("valid", "train", "all"), default="all", help="default: %(default)s")
     evaluate.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     evaluate.add_argument(
-        "--leave-one-source-out", action="store_true", help="fast tier: train without each source, judge on it"
+        "--leave-one-source-out",
+        action="store_true",
+        help="train without each source, judge on it: the linear model, or with --base both",
     )
+    evaluate.add_argument("--source", nargs="+", help="with --leave-one-source-out and --base: only these sources")
     for command in (train, evaluate):
+        command.add_argument(
+            "--base",
+            type=Path,
+            metavar="DIR",
+            help="published MiniLM (model.safetensors, tokenizer.json): train the encoder from it",
+        )
+        command.add_argument(
+            "--draws", type=int, default=26_000, help="training rows drawn for the encoder (default: %(default)s)"
+        )
         command.add_argument("--seed", type=int, default=20, help="seed of the augmentation (default: %(default)s)")
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from monitor.config.model import ScoringSection
 from monitor.scoring.encoder import SHIPPED_ENCODER
@@ -15,7 +16,7 @@ from monitor.scoring.tiers import build_auto, build_exact, build_fast
 from monitor.scoring.training.corpus import CorpusError, Row, read_corpus, read_rows
 from monitor.scoring.training.curve import calibration_curve
 from monitor.scoring.training.fit import Recipe, fit
-from monitor.scoring.training.report import as_text, evaluate, leave_one_source_out, table
+from monitor.scoring.training.report import as_text, evaluate, leave_one_source_out, sources_of, table
 from monitor.scoring.weights import WeightsError, save_weights
 
 
@@ -65,7 +66,11 @@ def judge(args: argparse.Namespace) -> int:
         print(f"{args.data}: no labelled rows of fold {args.fold}", file=sys.stderr)
         return 2
     if args.leave_one_source_out:
-        sources = leave_one_source_out(rows, Recipe(seed=args.seed))
+        try:
+            sources = _sources_left_out(args, rows)
+        except WeightsError as error:
+            print(error, file=sys.stderr)
+            return 2
         print(json.dumps(sources) if args.json else "\n".join(table(sources)))
         return 0
     report = evaluate(scorer, rows)
@@ -75,6 +80,24 @@ def judge(args: argparse.Namespace) -> int:
         )
     print(json.dumps(report) if args.json else as_text(report))
     return 0
+
+
+def _sources_left_out(args: argparse.Namespace, rows: list[Row]) -> dict[str, Any]:
+    """Every source with scores of the linear model, or with --base the named ones with those of both."""
+    if args.base is None:
+        return leave_one_source_out(rows, Recipe(seed=args.seed))
+    try:
+        from monitor.scoring.training.encoder_train import without_source
+    except ImportError as error:
+        raise WeightsError(
+            f"training the encoder needs {error.name}: install the extras `lab` and `encoder`"
+        ) from error
+    known = sources_of(rows)
+    wanted = args.source or known
+    unknown = sorted(set(wanted) - set(known))
+    if unknown:
+        raise WeightsError(f"no such source: {', '.join(unknown)}; there are {', '.join(known)}")
+    return {one: without_source(rows, one, args.base, seed=args.seed, draws=args.draws) for one in wanted}
 
 
 def _scorer(args: argparse.Namespace) -> Scorer:

@@ -62,11 +62,21 @@ def evaluate(scorer: Scorer, rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
+def sources_of(rows: Sequence[Row]) -> list[str]:
+    """The sources of real rows."""
+    return sorted({row.source for row in rows if not row.source.startswith("derived")})
+
+
+def others_than(source: str, rows: Sequence[Row]) -> list[Row]:
+    """All rows but a source's, and but the joined ones, which may be made of its."""
+    return [row for row in rows if row.source != source and not row.source.startswith("derived")]
+
+
 def leave_one_source_out(rows: Sequence[Row], recipe: Recipe) -> dict[str, Any]:
     """Scores on every source of weights that were trained without it, and without what was derived from it."""
     result = {}
-    for source in sorted({row.source for row in rows if not row.source.startswith("derived")}):
-        others = [row for row in rows if row.source != source and not row.source.startswith("derived")]
+    for source in sources_of(rows):
+        others = others_than(source, rows)
         weights = fit([row for row in others if not row.valid], [row for row in others if row.valid], recipe)
         held = [row for row in rows if row.source == source]
         verdicts = LinearScorer(ScoringSection(), weights).score([Item(row.prompt, row.response) for row in held])
