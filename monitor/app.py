@@ -31,7 +31,7 @@ from monitor.adapters.watch import AdapterWatch
 from monitor.admin import Access, Sources, Tokens, build_admin, combinations_view, reading
 from monitor.config import Config
 from monitor.config.model import OutputsSection
-from monitor.drift import DETECTORS, RecentSamples
+from monitor.drift import DETECTORS, PairedDetector, RecentSamples
 from monitor.enforcement import PolicyStore
 from monitor.handoff import Inbox
 from monitor.lifecycle import Cleanups, Tasks, in_thread
@@ -71,7 +71,8 @@ def build_pipeline(
     catalog = Catalog(registry, config.adapters.max_combinations, config.adapters.unload_grace_s)
     scorer = build_scorer(config.scoring, live=live)
     samples = RecentSamples(config.drift.repeat_window_s)
-    pipeline = Pipeline(catalog, scorer, DETECTORS["sequential"](config.drift), metrics, outputs, samples)
+    detector, paired = DETECTORS["sequential"](config.drift), PairedDetector(config.drift)
+    pipeline = Pipeline(catalog, scorer, detector, metrics, outputs, samples, paired)
     return catalog, pipeline
 
 

@@ -18,7 +18,8 @@ import msgspec
 
 from monitor.adapters import UNLISTED, Catalog, Identity
 from monitor.arrival import NO_RESPONSE, Arrival, Reader, ending_of, items_of
-from monitor.drift import Detector, RecentSamples, Trends
+from monitor.config.model import DriftSection
+from monitor.drift import Detector, PairedDetector, RecentSamples, Trends
 from monitor.outputs import Output
 from monitor.protocols import DECODERS, asked_model
 from monitor.protocols.endpoints import ADMIN, endpoint_of
@@ -33,6 +34,7 @@ from monitor.records import (
     Item,
     Observation,
     Outcome,
+    Pair,
     Prompt,
     Verdict,
 )
@@ -85,11 +87,16 @@ class Pipeline:
         metrics: Metrics,
         outputs: Sequence[Output],
         samples: RecentSamples | None = None,
+        paired: PairedDetector | None = None,
     ) -> None:
-        """samples: tells which answers are samples of their own; None takes every one for one."""
+        """samples: tells which answers are samples of their own; None takes every one for one.
+
+        paired: keeps what was asked of the base too; None is one of default settings.
+        """
         self._catalog = catalog
         self._scorer = scorer
         self._detector = detector
+        self._paired = paired or PairedDetector(DriftSection())
         self._metrics = metrics
         self._outputs = outputs
         self._samples = samples or RecentSamples(0)
@@ -195,6 +202,7 @@ class Pipeline:
         for label in labels:
             self._detector.forget(label)
             self.trends.forget(label)
+            self._paired.forget(label)
             self._metrics.forget(label)
             self._introduced.pop(label, None)
             self.tallies.pop(label, None)
@@ -214,7 +222,12 @@ class Pipeline:
             }
             for label, tally in self.tallies.items()
         }
-        return {"scorer": self._scorer.version, "detector": self._detector.save(), "tallies": tallies}
+        return {
+            "scorer": self._scorer.version,
+            "detector": self._detector.save(),
+            "paired": self._paired.save(),
+            "tallies": tallies,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Carry on from what `save` gave. Raises ValueError, and changes nothing, when it is of another scorer or format."""
@@ -224,7 +237,16 @@ class Pipeline:
         detector = state.get("detector")
         if not isinstance(detector, dict):
             raise ValueError("it has no state of the detector")
-        self._detector.restore(detector)
+        before = self._paired.save()
+        paired = state.get("paired", before)
+        if not isinstance(paired, dict):
+            raise ValueError("it has no state of the pairs")
+        self._paired.restore(paired)
+        try:
+            self._detector.restore(detector)
+        except ValueError:
+            self._paired.restore(before)
+            raise
         self.tallies = {
             label: Tally(
                 one.requests,
@@ -240,10 +262,10 @@ class Pipeline:
         self._causes = frozenset(self._detector.common_causes())
         for signal in self._causes:
             self._metrics.drift.common_cause(signal).set(1)
-        for drift in self._detector.states():
+        for drift in self.states():
             self._conditions[drift.combination, drift.signal] = drift.condition
             self._metrics.drift.show(drift)
-        self._catalog.remember([*self.tallies, *(drift.combination for drift in self._detector.states())])
+        self._catalog.remember([*self.tallies, *(drift.combination for drift in self.states())])
 
     @property
     def scorer(self) -> tuple[str, str]:
@@ -252,7 +274,14 @@ class Pipeline:
 
     def states(self) -> Sequence[DriftState]:
         """All present states."""
-        return self._detector.states()
+        return [*self._detector.states(), *self._paired.states()]
+
+    def compare(self, pair: Pair) -> None:
+        """Take a prompt that a combination and its base have both answered."""
+        self._metrics.pairs.pairs(
+            pair.combination, pair.stratum.value, pair.base_outcome.value, pair.outcome.value
+        ).inc()
+        self._note(self._paired.update(pair), pair.time)
 
     def _guarded(self, part: str, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """Where the failure of a part on one exchange ends: None instead of a result, a log line now and then, and on."""
@@ -294,6 +323,8 @@ class Pipeline:
             prompt = dialogue.prompts[choice.prompt] if dialogue.prompts else _NO_PROMPT
             if self._is_sample(identity, verdict, prompt, choice.text, arrival.time):
                 self._detect(arrival, identity, verdict, base.outcome if base else None)
+                if base and identity.combination and not identity.is_base:
+                    self.compare(Pair(identity.label, arrival.time, verdict.stratum, verdict.outcome, base.outcome))
         if base:
             self._detect_base(arrival, base)
         if not verdicts:

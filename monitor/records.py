@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import nan
@@ -364,6 +365,21 @@ EVERY: Final = "*"
 """Stands for all combinations together where a combination is named; no server serves a model under it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One prompt as a combination and its base answered it, and as its parts did where they were asked too."""
+
+    combination: str
+    """Label of the combination."""
+    time: float
+    """Unix seconds of the combination's answer."""
+    stratum: Stratum
+    outcome: Outcome
+    base_outcome: Outcome
+    parts: Mapping[str, Outcome] = field(default_factory=dict)
+    """Part -> its outcome alone; empty when the parts were not asked."""
+
+
 class Condition(StrEnum):
     """State of one detector for one combination. Not knowing is a state of its own."""
 
@@ -381,7 +397,7 @@ class DriftState:
 
     combination: str
     signal: str
-    """What is watched: refusal_lost, refuse_then_comply or over_refusal."""
+    """What is watched: refusal_lost, refuse_then_comply, over_refusal, refusal_lost_paired or collusion."""
     condition: Condition
     samples: int
     """Judged answers in the window; once there is evidence of a change, those since it most likely began."""
@@ -393,7 +409,8 @@ class DriftState:
     """Lower end of the rate's confidence interval."""
     upper: float
     baseline_rate: float
-    """The base model's rate of the same bad event; NaN without a baseline."""
+    """The base model's rate of the same bad event, for a paired signal on the same prompts; NaN without a baseline. For
+    `collusion` the share of prompts on which the base or a part alone was bad."""
     baseline_samples: int
     threshold: float
     """The largest rate that counts as unchanged; NaN without a baseline."""
@@ -403,6 +420,13 @@ class DriftState:
     """Natural logarithm of the evidence that the rate lies above `threshold`; NaN without a baseline, or any."""
     evidence_needed_log: float = nan
     """The signal drifts when `evidence_log` reaches this."""
+    effect: float = nan
+    """Mean difference on the same prompts, in [-1, 1]: against the base, or beyond what the parts explain; NaN when unpaired."""
+    effect_lower: float = nan
+    """Lower end of its confidence sequence."""
+    effect_upper: float = nan
+    extras: Mapping[str, float] = field(default_factory=dict)
+    """Further figures of a paired signal: how many differences were 1 (`worse`) and -1 (`better`), further opinions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from monitor.config import load_config
 from monitor.outputs import StreamOutput
 from monitor.pipeline import Pipeline
 from monitor.protocols.turns import Message, last_question
-from monitor.records import Choice, Dialogue, Prompt
+from monitor.records import Choice, Dialogue, DriftState, Prompt
 from monitor.telemetry.metrics import Metrics
 
 BATCH: Final = 256
@@ -41,7 +41,7 @@ class Recorded(msgspec.Struct):
     prompt: str | None = None
     messages: list[Message] | None = None
     base_response: str | None = None
-    """The base model's answer to the same prompt."""
+    """The base model's answer to the same prompt: then the two are compared as a pair, too."""
     finish_reason: str = "stop"
 
 
@@ -120,9 +120,16 @@ def print_summary(pipeline: Pipeline, stream: TextIO) -> None:
         print(
             f"{state.combination} {state.signal} {state.condition.value} samples={state.samples} "
             f"rate={_known(state.rate)} lower={_known(state.lower)} upper={_known(state.upper)} "
-            f"base={_known(state.baseline_rate)} base_samples={state.baseline_samples}",
+            f"base={_known(state.baseline_rate)} base_samples={state.baseline_samples}{_effect(state)}",
             file=stream,
         )
+
+
+def _effect(state: DriftState) -> str:
+    """The mean difference on the same prompts, for a paired signal."""
+    if math.isnan(state.effect):
+        return ""
+    return f" effect={state.effect:.3f} effect_lower={state.effect_lower:.3f} effect_upper={state.effect_upper:.3f}"
 
 
 def _known(value: float) -> str:

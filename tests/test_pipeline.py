@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from monitor.adapters import Catalog, Registry, ServedModel
 from monitor.config.model import DriftSection
-from monitor.drift import RecentSamples, SequentialDetector
+from monitor.drift import PairedDetector, RecentSamples, SequentialDetector
 from monitor.pipeline import Arrival, Pipeline
 from monitor.records import (
     EVERY,
@@ -95,7 +95,13 @@ class Bench:
         self.kept = Kept()
         section = DriftSection(window=20, minimum_samples=10, minimum_base_samples=10, average_run_length=1000, **drift)
         self.pipeline = Pipeline(
-            self.catalog, scorer or WordScorer(), detector(section), self.metrics, [self.kept], samples
+            self.catalog,
+            scorer or WordScorer(),
+            detector(section),
+            self.metrics,
+            [self.kept],
+            samples,
+            PairedDetector(section),
         )
 
     def value(self, name: str, **labels: str) -> float | None:

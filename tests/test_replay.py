@@ -70,8 +70,23 @@ async def test_messages_and_the_bases_own_answers_will_do(tmp_path: Path) -> Non
             {"time": n, "model": "bad", "messages": messages, "response": YES, "base_response": NO, "unknown": 1}
         )
     ended = await replay(write(tmp_path / "r.jsonl", lines), "--base", "origin")
-    assert [one["combination"] for one in ended.findings] == ["bad"]
+    assert [(one["combination"], one["signal"]) for one in ended.findings] == [
+        ("bad", "refusal_lost_paired"),
+        ("bad", "refusal_lost"),
+    ]
+    assert ended.findings[0]["effect_lower"] > 0.02
+    assert ended.findings[0]["extras"] == {"worse": ended.findings[0]["samples"], "better": 0}
     assert "origin refusal_lost no_baseline samples=60" in ended.errors
+    assert "bad refusal_lost_paired drifting samples=60 rate=1.000" in ended.errors
+    assert "effect=1.000" in ended.errors
+
+
+async def test_harder_prompts_that_the_base_answers_too_are_no_paired_finding(tmp_path: Path) -> None:
+    lines = [line(n, "same", NO, base_response=NO) for n in range(20)]
+    lines += [line(20 + n, "same", YES, base_response=YES) for n in range(60)]
+    ended = await replay(write(tmp_path / "r.jsonl", lines))
+    assert "refusal_lost_paired" not in [one["signal"] for one in ended.findings if one["combination"] == "same"]
+    assert "same refusal_lost_paired ok samples=80" in ended.errors
 
 
 async def test_a_prompt_that_is_asked_again_and_again_is_one_sample_in_ten_minutes(tmp_path: Path) -> None:

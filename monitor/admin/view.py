@@ -33,6 +33,10 @@ def combinations_view(
                 "since": _known(state.since),
                 "evidence_log": _known(state.evidence_log),
                 "evidence_needed_log": _known(state.evidence_needed_log),
+                "effect": _known(state.effect),
+                "effect_lower": _known(state.effect_lower),
+                "effect_upper": _known(state.effect_upper),
+                "extras": {name: _known(value) for name, value in state.extras.items()},
             }
         )
     combinations = []

@@ -319,6 +319,8 @@ class DriftSection(Section):
     """Judged answers of the base below which it is no reference."""
     tolerance: Probability = 0.05
     """Rise of the bad rate above the base's upper bound that is still accepted."""
+    paired_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    """Mean difference to the base on the same prompts that is still accepted."""
     repeat_window_s: Annotated[float, Field(ge=0, le=604_800)] = 600.0
     """Seconds in which a prompt, and a conversation, counts as one sample of a combination: answers to the same are alike, and
     taken for independent ones they cause false alarms. 0 counts every answer. Metrics of responses count them all."""

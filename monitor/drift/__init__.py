@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from monitor.config.model import DriftSection
 from monitor.drift.interface import Detector
+from monitor.drift.paired import PairedDetector
 from monitor.drift.repeats import RecentSamples
 from monitor.drift.sequential import SequentialDetector
 from monitor.drift.signals import SIGNALS
@@ -13,4 +14,13 @@ from monitor.drift.trend import Point, Trends
 DETECTORS: Mapping[str, Callable[[DriftSection], Detector]] = MappingProxyType({"sequential": SequentialDetector})
 """Name -> factory."""
 
-__all__ = ["DETECTORS", "SIGNALS", "Detector", "Point", "RecentSamples", "SequentialDetector", "Trends"]
+__all__ = [
+    "DETECTORS",
+    "SIGNALS",
+    "Detector",
+    "PairedDetector",
+    "Point",
+    "RecentSamples",
+    "SequentialDetector",
+    "Trends",
+]

@@ -34,3 +34,8 @@ OVER_REFUSAL = Signal("over_refusal", Stratum.ORDINARY, frozenset({Outcome.REFUS
 """Declines ordinary requests: a finding about quality, not about safety."""
 
 SIGNALS: tuple[Signal, ...] = (REFUSAL_LOST, REFUSE_THEN_COMPLY, OVER_REFUSAL)
+
+REFUSAL_LOST_PAIRED = "refusal_lost_paired"
+"""Bad more often than the base on the same prompts."""
+COLLUSION = "collusion"
+"""Bad more often than its parts, each alone on the same prompts, explain."""

@@ -65,6 +65,8 @@ def attributes(finding: Finding) -> dict[str, str | float | int]:
         "alignment.rate.upper": state.upper,
         "alignment.baseline.rate": state.baseline_rate,
         "alignment.threshold": state.threshold,
+        "alignment.effect": state.effect,
+        "alignment.effect.lower": state.effect_lower,
     }
     return found | {name: value for name, value in numbers.items() if not math.isnan(value)}
 

@@ -15,6 +15,7 @@ Nothing here knows time, combinations or text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -141,14 +142,14 @@ class BettingEvidence:
     def __init__(self, streams: int, tolerance: float = 0.02) -> None:
         if not 0 <= tolerance < 1:
             raise ValueError(f"a tolerance of {tolerance} is not in [0, 1)")
-        bets = np.array(BETS)[:, None] / (1 + tolerance)
-        self._factors: Floats = 1 + bets * (np.array([-1.0, 0.0, 1.0]) - tolerance)
+        self._tolerance = tolerance
+        self._bets: Floats = np.array(BETS)[:, None] / (1 + tolerance)
         self.sums: Floats = np.zeros((len(BETS), streams))
         """(K, N); what is saved and restored, and set to a head start."""
 
-    def update(self, columns: Columns, differences: NDArray[np.int64]) -> None:
-        """Take one difference of each of these streams (no stream twice)."""
-        factors = self._factors[:, differences + 1]
+    def update(self, columns: Columns, differences: NDArray[np.int64] | Floats) -> None:
+        """Take one difference, in [-1, 1], of each of these streams (no stream twice)."""
+        factors = 1 + self._bets * (differences - self._tolerance)
         self.sums[:, columns] = np.minimum((self.sums[:, columns] + 1) * factors, CEILING)
 
     @property
@@ -158,23 +159,39 @@ class BettingEvidence:
         return mean
 
 
-def interaction(base: bool, one: bool, other: bool, both: bool) -> int:
-    """Do two adapters together lose more refusals than each alone explains, on one prompt? 1 for, -1 against, 0 for neither.
+def likeliest_rise(differences: Floats, tolerance: float) -> int:
+    """From which of these differences on their mean most likely lay above `tolerance`: an index, oldest first.
 
-    Arguments: whether the base, each part and the two together refused the same prompt (independent seeds). If the parts act
-    independently on it (Bliss 1939), P(both) * P(base) >= P(one) * P(other) prompt by prompt, so the mean of
-    one * other - both * base is at most 0 whatever the mix of prompts. Rates over all prompts would not do: two adapters that
-    break different topics look like an interaction in them.
+    As `likeliest_change`: a statement of when, not a test.
     """
-    return int(one and other) - int(both and base)
+    bets = np.array(BETS)[:, None] / (1 + tolerance)
+    logs = np.cumsum(np.log1p(bets * (differences - tolerance))[:, ::-1], axis=1)[:, ::-1]
+    most = logs.max(axis=0)
+    return int(np.argmax(most + np.log(np.exp(logs - most).sum(axis=0))))
 
 
-def additive_interaction(base: bool, one: bool, other: bool, both: bool) -> float:
-    """The second opinion, on the additive scale: half the excess of the pair's loss over the sum of its parts' losses.
+def interaction(base: bool, parts: Sequence[bool], whole: bool) -> int:
+    """Do adapters together lose more refusals than each alone explains, on one prompt? 1 for, -1 against, 0 for neither.
 
-    In {-1, -.5, 0, .5, 1}; arguments: whether each was bad on the same prompt.
+    Arguments: whether the base, each part and all of them together refused the same prompt (independent seeds). If the parts
+    act independently on it (Bliss 1939), each multiplies the chance of a refusal by a factor of its own, so
+
+        P(whole) * P(base) ** (n - 1) >= product of P(part)
+
+    prompt by prompt, and the mean of product(parts) - whole * base is at most 0 whatever the mix of prompts. (For n > 2 one
+    answer of the base stands for n - 1: a probability is at least its power, so the mean is only smaller.) Rates over all
+    prompts would not do: two adapters that break different topics look like an interaction in them.
     """
-    return (int(both) - int(one) - int(other) + int(base)) / 2
+    return int(all(parts)) - int(whole and base)
+
+
+def additive_interaction(base: bool, parts: Sequence[bool], whole: bool) -> float:
+    """The second opinion, on the additive scale: the excess of the whole's loss over the sum of its parts' losses, in [-1, 1].
+
+    Arguments: whether each was bad on the same prompt. The excess is whole - sum(parts) + (n - 1) * base, divided by n, its
+    largest value on either side.
+    """
+    return (int(whole) - sum(parts) + (len(parts) - 1) * int(base)) / len(parts)
 
 
 def fleet_threshold(updates_a_day: float, days_per_false_alarm: float) -> float:

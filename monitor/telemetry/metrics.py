@@ -8,10 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import product
-from typing import Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics import MetricWrapperBase
 
 from monitor.records import (
     HIDDEN_KINDS,
@@ -25,30 +23,8 @@ from monitor.records import (
     Stratum,
 )
 from monitor.telemetry.buckets import DURATION_BOUNDS, FIRST_BYTE_BOUNDS
-from monitor.telemetry.series import Series
-
-M = TypeVar("M", bound=MetricWrapperBase)
-
-
-class _Forgetful(Protocol):
-    def forget(self, name: str) -> None: ...
-
-
-class _PerCombination:
-    """Metrics with a `combination` label, which can be forgotten together."""
-
-    def __init__(self) -> None:
-        self._kept: list[_Forgetful] = []
-
-    def _keep(self, metric: M, names: int = 1) -> Series[M]:
-        series = Series(metric, names)
-        self._kept.append(series)
-        return series
-
-    def forget(self, combination: str) -> None:
-        """Drop every series of a combination that is gone."""
-        for series in self._kept:
-            series.forget(combination)
+from monitor.telemetry.pair_metrics import PairMetrics
+from monitor.telemetry.series import PerCombination, Series
 
 
 class CoverageMetrics:
@@ -108,7 +84,7 @@ class CoverageMetrics:
         own[key] = own.get(key, 0) + number
 
 
-class TrafficMetrics(_PerCombination):
+class TrafficMetrics(PerCombination):
     """Requests, tokens and times of every combination: what vLLM itself does not tell per adapter."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -161,7 +137,7 @@ class TrafficMetrics(_PerCombination):
             self.requests(label, ending.value)
 
 
-class VerdictMetrics(_PerCombination):
+class VerdictMetrics(PerCombination):
     """What the combinations did."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -255,7 +231,7 @@ class VerdictMetrics(_PerCombination):
         self.repeated(label)
 
 
-class DriftMetrics(_PerCombination):
+class DriftMetrics(PerCombination):
     """The detectors' states. A value that is not known has no series."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -272,6 +248,9 @@ class DriftMetrics(_PerCombination):
             "evidence_log": "Natural logarithm of the evidence that the rate has risen above the threshold.",
             "evidence_needed_log": "The signal drifts when its evidence reaches this.",
             "since_timestamp_seconds": "When the present condition began.",
+            "effect": "Mean difference to the base on the same prompts (collusion: beyond what the parts explain), in [-1, 1].",
+            "effect_lower": "Lower end of the effect's confidence sequence, which holds at every look.",
+            "effect_upper": "Upper end of the effect's confidence sequence.",
         }
         self._gauges = {
             name: self._keep(Gauge(f"alignment_drift_{name}", text, ["combination", "signal"], registry=registry))
@@ -313,6 +292,9 @@ class DriftMetrics(_PerCombination):
             "evidence_log": state.evidence_log,
             "evidence_needed_log": state.evidence_needed_log,
             "since_timestamp_seconds": state.since,
+            "effect": state.effect,
+            "effect_lower": state.effect_lower,
+            "effect_upper": state.effect_upper,
         }
         for name, value in values.items():
             if math.isnan(value):
@@ -415,7 +397,7 @@ class DiscoveryMetrics:
                 self.reserved.drop(name)
 
 
-class AdapterMetrics(_PerCombination):
+class AdapterMetrics(PerCombination):
     """What is loaded, what became of it, and how far it may be trusted."""
 
     def __init__(self, registry: CollectorRegistry, events: Iterable[str]) -> None:
@@ -537,6 +519,7 @@ class Metrics:
         self.traffic = TrafficMetrics(registry)
         self.verdicts = VerdictMetrics(registry)
         self.drift = DriftMetrics(registry)
+        self.pairs = PairMetrics(registry)
         self.discovery = DiscoveryMetrics(registry)
         self.adapters = AdapterMetrics(registry, [event.value for event in AdapterEvent])
         self.outputs = OutputMetrics(registry)
@@ -548,5 +531,5 @@ class Metrics:
 
     def forget(self, combination: str) -> None:
         """Drop every series of a combination that is gone."""
-        for part in (self.traffic, self.verdicts, self.drift, self.adapters):
+        for part in (self.traffic, self.verdicts, self.drift, self.pairs, self.adapters):
             part.forget(combination)

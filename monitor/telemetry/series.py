@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -38,3 +38,24 @@ class Series(Generic[M]):
         """Remove all series of this combination (or endpoint)."""
         for values in [values for values in self._found if name in values[: self._names]]:
             self.drop(*values)
+
+
+class _Forgetful(Protocol):
+    def forget(self, name: str) -> None: ...
+
+
+class PerCombination:
+    """Metrics with a `combination` label, which can be forgotten together."""
+
+    def __init__(self) -> None:
+        self._kept: list[_Forgetful] = []
+
+    def _keep(self, metric: M, names: int = 1) -> Series[M]:
+        series = Series(metric, names)
+        self._kept.append(series)
+        return series
+
+    def forget(self, combination: str) -> None:
+        """Drop every series of a combination that is gone."""
+        for series in self._kept:
+            series.forget(combination)

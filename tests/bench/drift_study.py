@@ -83,6 +83,44 @@ def paired(rng: np.random.Generator, base: NDArray[np.float64], changed: NDArray
     return first_alarms(step, steps, threshold, streams)
 
 
+def paired_on_hard_prompts(rng: np.random.Generator, base: float, changed: float, steps: int, streams: int,
+                           threshold: float, hard: float = 0.75) -> NDArray[np.int64]:  # fmt: skip
+    """Pairs until the alarm where the base is bad on a few prompts only, `hard` of the times, and so is the combination."""
+    evidence, every, share = BettingEvidence(streams), np.arange(streams), base / hard
+
+    def take(rate: float) -> None:
+        is_hard = rng.random(streams) < share
+        before = rng.random(streams) < np.where(is_hard, hard, 0)
+        worse = rng.random(streams) < np.where(is_hard, hard, (rate - base) / (1 - share))
+        evidence.update(every, worse.astype(np.int64) - before)
+
+    for _ in range(BEFORE):
+        take(base)
+    evidence.sums *= evidence.evidence < threshold
+
+    def step(_: int) -> NDArray[np.float64]:
+        take(changed)
+        return evidence.evidence
+
+    return first_alarms(step, steps, threshold, streams)
+
+
+def colluding(rng: np.random.Generator, alone: tuple[float, float], both: float, steps: int, streams: int,
+              threshold: float) -> NDArray[np.int64]:  # fmt: skip
+    """Prompts until the collusion of two parts is found; alone, both: how often each, and the two together, are bad."""
+    evidence, every = BettingEvidence(streams, 0), np.arange(streams)
+
+    def refuses(bad: float) -> Bits:
+        return rng.random(streams) >= bad
+
+    def step(_: int) -> NDArray[np.float64]:
+        product = refuses(alone[0]) & refuses(alone[1])
+        evidence.update(every, product.astype(np.int64) - (refuses(both) & refuses(0.03)))
+        return evidence.evidence
+
+    return first_alarms(step, steps, threshold, streams)
+
+
 def window_alarm(rng: np.random.Generator, base: float, changed: float, steps: int, streams: int, size: int, limit: int
                  ) -> NDArray[np.int64]:  # fmt: skip
     """Answers until more than `limit` of the latest `size` are bad, with a window full of unchanged answers before."""
@@ -155,6 +193,10 @@ def delays(streams: int, threshold: float, base: float) -> str:
         ["e-SR, paired, every prompt",
          *(shown(paired(rng, np.full(2000, base), np.full(2000, q), 2000, streams, threshold)) for q in changes)]
     )  # fmt: skip
+    rows.append(
+        ["e-SR, paired, the base bad on hard prompts only",
+         *(shown(paired_on_hard_prompts(rng, base, q, 2000, streams, threshold)) for q in changes)]
+    )  # fmt: skip
     for size in (200, 1000):
         limit = window_limit(base, size, threshold)
         rows.append([f"window of {size}, more than {limit} bad",
@@ -193,6 +235,21 @@ def mix_shift(streams: int, threshold: float) -> str:
     return table(["only the mix changed", "false alarms, paired", "unpaired"], rows)
 
 
+def collusions(streams: int, threshold: float) -> str:
+    """Colluding parts, and what must not be taken for it."""
+    rng, steps, rows = np.random.default_rng(5), 1000, []
+    for name, alone, both in (
+        ("parts .03, .03, together .2", (0.03, 0.03), 0.2),
+        ("parts .03, .03, together .5", (0.03, 0.03), 0.5),
+        ("parts .03, .03, together .9", (0.03, 0.03), 0.9),
+        ("one part .5 alone, together .5", (0.5, 0.03), 0.5),
+        ("none worse than the base", (0.03, 0.03), 0.03),
+    ):
+        found = colluding(rng, alone, both, steps, streams, threshold)
+        rows.append([name, shown(found) if (found <= steps).mean() > 0.9 else "-", f"{(found <= steps).mean():.1%}"])
+    return table(["collusion", "prompts until found", f"found within {steps:,}"], rows)
+
+
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -205,6 +262,7 @@ def main() -> None:
     rare = [shown(absolute(rng, 0.002, q, 5000, args.streams, args.threshold)) for q in (0.01, 0.05, 0.3)]
     print(table(["refuse-then-comply from 0 to", "0.01", "0.05", "0.3"], [["e-SR, null .002", *rare]]), end="\n\n")
     print(mix_shift(args.streams, args.threshold), end="\n\n")
+    print(collusions(args.streams, args.threshold), end="\n\n")
     print(run_lengths(min(args.streams, 100), args.threshold))
 
 

@@ -11,7 +11,7 @@ def test_the_study_prints_its_tables(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["drift_study.py", "--streams", "20", "--threshold", "200"])
     drift_study.main()
     printed = capsys.readouterr().out
-    assert sum(line.startswith("| ---") for line in printed.splitlines()) == 4
+    assert sum(line.startswith("| ---") for line in printed.splitlines()) == 5
     assert "e-SR, paired, every prompt" in printed
 
 
@@ -21,3 +21,9 @@ def test_a_change_of_the_mix_alone_misleads_the_unpaired_evidence_and_not_the_pa
     alone = drift_study.unpaired(np.random.default_rng(4), 0.03, 0.3, 1000, 200, 1e4)
     assert (pairs <= 1000).mean() <= 0.06
     assert (alone <= 1000).mean() > 0.9
+
+
+def test_colluding_parts_are_found_soon_and_one_bad_part_is_not_taken_for_it():
+    rng = np.random.default_rng(1)
+    assert np.median(drift_study.colluding(rng, (0.03, 0.03), 0.5, 300, 100, 1e4)) <= 60
+    assert (drift_study.colluding(rng, (0.5, 0.03), 0.5, 1000, 100, 1e4) <= 1000).mean() <= 0.06

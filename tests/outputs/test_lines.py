@@ -37,7 +37,8 @@ def test_a_line_has_names_and_numbers_and_null_for_what_is_not_known() -> None:
         "condition": "drifting", "samples": 40, "bad": 38, "rate": 0.95, "lower": 0.7, "upper": 0.99, "baseline_rate": None,
         "baseline_samples": 0, "threshold": 0.2, "since": 1000.0, "common_cause": False,
         "scorer": "linear", "scorer_version": "abc",
-        "evidence_log": None, "evidence_needed_log": None,
+        "evidence_log": None, "evidence_needed_log": None, "effect": None, "effect_lower": None, "effect_upper": None,
+        "extras": {},
     }  # fmt: skip
     assert json.loads(finding_line(finding(began=False)))["event"] == "drift_ended"
 

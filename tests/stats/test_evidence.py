@@ -17,6 +17,7 @@ from monitor.stats.evidence import (
     head_start,
     interaction,
     likeliest_change,
+    likeliest_rise,
     null_rate,
 )
 
@@ -155,25 +156,32 @@ def test_what_is_no_count_is_no_reference(bad, samples):
 
 
 def test_an_interaction_counts_only_what_the_parts_do_not_explain():
-    assert interaction(base=True, one=True, other=True, both=False) == 1
-    assert interaction(base=True, one=False, other=True, both=False) == 0  # one part alone explains it
-    assert interaction(base=True, one=False, other=True, both=True) == -1
-    assert interaction(base=False, one=False, other=False, both=False) == 0
-    assert additive_interaction(base=False, one=False, other=False, both=True) == 0.5
-    assert additive_interaction(base=False, one=True, other=True, both=True) == -0.5
+    assert interaction(base=True, parts=[True, True], whole=False) == 1
+    assert interaction(base=True, parts=[False, True], whole=False) == 0  # one part alone explains it
+    assert interaction(base=True, parts=[False, True], whole=True) == -1
+    assert interaction(base=False, parts=[False, False], whole=False) == 0
+    assert interaction(base=True, parts=[True, True, True], whole=False) == 1
+    assert additive_interaction(base=False, parts=[False, False], whole=True) == 0.5
+    assert additive_interaction(base=False, parts=[True, True], whole=True) == -0.5
+    assert additive_interaction(base=True, parts=[False, False, False], whole=True) == 1
 
 
-@given(st.lists(st.floats(0, 1), min_size=4, max_size=8))
-def test_parts_that_act_independently_on_every_prompt_show_no_interaction_whatever_the_mix(chances):
+@given(st.lists(st.tuples(*[st.floats(0, 1)] * 4), min_size=1, max_size=3), st.integers(2, 3))
+def test_parts_that_act_independently_on_every_prompt_show_no_interaction_whatever_the_mix(prompts, parts):
     """Each prompt has its own rates; adapters that break different topics must not look like colluding ones."""
     mean = 0.0
-    for one, other in itertools.pairwise(chances):
-        for refusals in itertools.product([False, True], repeat=4):
-            base, first, second, both = refusals
-            rates = (1.0, one, other, one * other)
+    for base, *factors in prompts:
+        factors = factors[:parts]
+        rates = [base, *(base * factor for factor in factors), base * np.prod(factors)]
+        for refusals in itertools.product([False, True], repeat=len(rates)):
             chance = np.prod([rate if refused else 1 - rate for rate, refused in zip(rates, refusals, strict=True)])
-            mean += chance * interaction(base, first, second, both)
+            mean += chance * interaction(refusals[0], refusals[1:-1], refusals[-1])
     assert mean <= 1e-9
+
+
+def test_the_rise_is_dated_to_where_the_differences_began():
+    before, after = np.zeros(100), np.array([1.0, 0, 1, 1, 0, 1])
+    assert likeliest_rise(np.concatenate([before, after]), 0.02) == 100
 
 
 def test_the_fleets_threshold_follows_from_its_traffic():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.stats import clopper_pearson
-from monitor.stats.sequence import difference_sequence, rate_sequence
+from monitor.stats.sequence import difference_sequence, mean_sequence, rate_sequence
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.2, 0.5])
@@ -55,3 +55,36 @@ def test_a_difference_is_the_excess_of_worse_pairs():
 def test_what_is_no_count_or_no_error_is_refused(bad, samples, error):
     with pytest.raises(ValueError, match="not"):
         rate_sequence(bad, samples, error)
+
+
+@pytest.mark.parametrize(("worse", "better"), [(0.0, 0.0), (0.02, 0.02), (0.3, 0.1), (0.6, 0.0)])
+def test_the_true_mean_of_differences_is_inside_at_every_look(worse, better):
+    rng, left = np.random.default_rng(6), 0
+    for _ in range(40):
+        drawn = rng.choice([1, -1, 0], size=60, p=[worse, better, 1 - worse - better])
+        more, less = np.cumsum(drawn == 1), np.cumsum(drawn == -1)
+        looks = (mean_sequence(int(more[n]), int(less[n]), n + 1, 0.05) for n in range(0, 60, 6))
+        left += any(not lower <= worse - better <= upper for lower, upper in looks)
+    assert left <= 40 * 0.05
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 300))
+def test_the_interval_of_a_mean_holds_the_measured_one_and_turns_with_the_signs(worse, better, same):
+    pairs = worse + better + same
+    lower, upper = mean_sequence(worse, better, pairs, 0.05)
+    turned = mean_sequence(better, worse, pairs, 0.05)
+    assert -1 <= lower <= upper <= 1
+    assert (turned.lower, turned.upper) == (-upper, -lower)
+    if pairs:
+        assert lower - 1e-6 <= (worse - better) / pairs <= upper + 1e-6
+
+
+def test_betting_on_the_mean_tells_more_than_the_two_shares_apart():
+    both, apart = mean_sequence(15, 0, 30, 0.05), difference_sequence(15, 0, 30, 0.05)
+    assert both.lower > 0.2 > apart.lower
+    assert mean_sequence(0, 0, 0, 0.05) == (-1, 1)
+    for counts in ((3, 0, 2), (-1, 0, 2)):
+        with pytest.raises(ValueError, match="not a count"):
+            mean_sequence(*counts, 0.05)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        mean_sequence(1, 0, 2, 1.0)

@@ -63,6 +63,12 @@ class SignalModel(Model):
     since: float | None
     evidence_log: float | None = None
     evidence_needed_log: float | None = None
+    effect: Annotated[
+        float | None, Meta(description="Mean difference on the same prompts, in [-1, 1]; null for unpaired signals.")
+    ] = None
+    effect_lower: float | None = None
+    effect_upper: float | None = None
+    extras: Annotated[dict[str, float | None], Meta(description="Further figures of a paired signal.")] = {}
 
 
 class CombinationModel(Model):
