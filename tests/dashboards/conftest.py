@@ -58,17 +58,28 @@ def metric_names() -> set[str]:
     return OPTIONAL | {f.name + suffix for f in registry.collect() for suffix in SUFFIXES.get(f.type, [""])}
 
 
-@pytest.fixture
-def tool():
-    """Run promtool or amtool; the output, or a failed test with it. Skips where they are not installed, never in CI."""
+@pytest.fixture(scope="session")
+def find_program():
+    """Path of a program of Debian's packages. Skips where it is not installed, never in CI."""
 
-    def run(*command: str | Path) -> str:
-        name = str(command[0])
-        if shutil.which(name) is None:
+    def find(name: str) -> str:
+        found = shutil.which(name)
+        if found is None:
             message = f"{name} is missing: apt-get install prometheus prometheus-alertmanager"
             if os.environ.get("CI"):
                 pytest.fail(message)
             pytest.skip(message)
+        return found
+
+    return find
+
+
+@pytest.fixture
+def tool(find_program):
+    """Run promtool or amtool; the output, or a failed test with it."""
+
+    def run(*command: str | Path) -> str:
+        find_program(str(command[0]))
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
