@@ -138,6 +138,14 @@ def adapters() -> Dashboard:
             ],
             "reqps",
         ),
+        timeline(
+            "Registry file",
+            "Whether the registry file can be used as it lies there; while it cannot, what was read before counts on.",
+            Ask(f"1 + min by (instance) (alignment_registry_last_reload_successful{{{SIDECARS}}})", "{{instance}}"),
+            {1: "NOT USABLE", 2: "in use"},
+            width=24,
+            height=4,
+        ),
         bars(
             "Unexplained share of undeclared adapters",
             "Of adapters in which known ones were found: the share of the weights that those leave unexplained.",

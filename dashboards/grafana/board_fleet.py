@@ -68,7 +68,7 @@ def fleet() -> Dashboard:
         ),
         figure(
             "Common cause",
-            "YES: all combinations of a sidecar move together, so that the base, the scorer or the prompts broke.",
+            "YES: most combinations of a sidecar move together, or its base does, so that the base, the scorer or the prompts broke.",
             Ask(f"max(alignment_common_cause{{{SIDECARS}}})"),
             states={0: "no", 1: "YES"},
             thresholds=steps((1, BAD)),

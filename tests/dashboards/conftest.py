@@ -20,10 +20,9 @@ OPTIONAL_GAUGES = (
     "drift_effect_upper",
     "shadow_enabled",
     "shadow_share",
-    "common_cause",
     "baseline_void",
 )
-OPTIONAL_COUNTERS = ("pairs", "shadow_requests", "samples_repeated")
+OPTIONAL_COUNTERS = ("pairs", "shadow_requests")
 OPTIONAL = {f"alignment_{name}" for name in OPTIONAL_GAUGES} | {f"alignment_{name}_total" for name in OPTIONAL_COUNTERS}
 """Series of parts that add their metrics to the registry themselves, where they are configured."""
 

@@ -27,7 +27,6 @@ pytestmark = pytest.mark.prometheus
 WITHIN_S = 75.0
 """For the demo's pair to drift, and for everything to have been scraped: about 25 s on a machine with nothing else to do."""
 MAY_BE_EMPTY = {
-    "alignment_common_cause": "exists where the summed evidence of all combinations is watched",
     "alignment_drift_effect": "exists where shadow replays are made",
     "alignment_pairs_total": "exists where shadow replays are made",
     "alignment_shadow": "exists where shadow replays are made",
