@@ -98,6 +98,14 @@ def adapters() -> Dashboard:
             ),
             STATUSES,
         ),
+        timeline(
+            "Registry file",
+            "Whether the registry file can be used as it lies there; while it cannot, what was read before counts on.",
+            Ask(f"1 + min by (instance) (alignment_registry_last_reload_successful{{{SIDECARS}}})", "{{instance}}"),
+            {1: "NOT USABLE", 2: "in use"},
+            width=24,
+            height=4,
+        ),
     ]
     changes = [
         curve(
@@ -137,14 +145,6 @@ def adapters() -> Dashboard:
                 )
             ],
             "reqps",
-        ),
-        timeline(
-            "Registry file",
-            "Whether the registry file can be used as it lies there; while it cannot, what was read before counts on.",
-            Ask(f"1 + min by (instance) (alignment_registry_last_reload_successful{{{SIDECARS}}})", "{{instance}}"),
-            {1: "NOT USABLE", 2: "in use"},
-            width=24,
-            height=4,
         ),
         bars(
             "Unexplained share of undeclared adapters",
