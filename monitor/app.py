@@ -120,7 +120,9 @@ class Analysis:
             (*CHANGING, UNLISTED_ROUTE),
         )
         self._enforcement = config.adapters.enforcement
-        self._policy = policy if self._enforcement != "observe" else None
+        guards = self._enforcement != "observe" or config.adapters.loading != "observe"
+        self._policy = policy if guards else None
+        self._adapters.on_looked = self._assess
         self._metrics.adapters.enforcement.labels(self._enforcement).set(1)
         self._ledger = Ledger(snapshot.behind(), self._metrics.coverage, self._workers)
         self._reported: dict[int, float] = {}
@@ -352,7 +354,9 @@ class Analysis:
         policy = self._adapters.policy(store.policy)
         if policy is None or not store.publish(policy):
             return
-        stopped = {(one.reason, one.combination) for one in policy.names.values() if one.reason}
+        stopped = {
+            (one.reason, one.combination) for one in (*policy.names.values(), *policy.paths.values()) if one.reason
+        }
         for reason, combination in sorted(stopped):
             self._workers.introduce_blocked(reason, combination)
         log.info(

@@ -59,7 +59,8 @@ def _serve(args: argparse.Namespace) -> int:
     if problem:
         print(f"alignment-monitor: {problem}; starting anyway, requests get 502 until it answers", file=sys.stderr)
     try:
-        return Supervisor(config, first_policy(config.adapters.enforcement, registry)).run()
+        policy = first_policy(config.adapters.enforcement, registry, config.adapters.loading)
+        return Supervisor(config, policy).run()
     except ListenError as error:
         return _fail(str(error), EXIT_PORT)
 

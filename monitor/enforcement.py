@@ -40,10 +40,24 @@ class Policy(msgspec.Struct, frozen=True):
     base: Decision | None = None
     """For requests that name no model, which the base model answers; None: they pass."""
 
+    paths: dict[str, Decision] = msgspec.field(default_factory=dict)
+    """Path of an adapter's folder -> whether it may be loaded."""
+    unknown_path: Decision | None = None
+    """For every other path; None: they may be."""
+    never_loaded: dict[str, Decision] = msgspec.field(default_factory=dict)
+    """Names under which nothing may be loaded."""
+
     def decision(self, name: str) -> Decision | None:
         """The decision that stops requests for this model ("" for none named); None when they pass."""
         found = self.names.get(name, self.unlisted) if name else self.base
         return found if found is not None and found.reason else None
+
+    def load_decision(self, name: str, path: str) -> Decision | None:
+        """The decision that keeps an adapter from being loaded under this name from this path; None when it may be."""
+        for found in (self.never_loaded.get(name), self.paths.get(path, self.unknown_path)):
+            if found is not None and found.reason:
+                return found
+        return None
 
 
 class PolicyStore:

@@ -27,6 +27,10 @@ class Server:
                 cards = [{"id": "base", "root": self.base, "parent": None}]
                 cards += [{"id": name, "root": root, "parent": "base"} for name, root in self.roots.items()]
                 await peer.send(plain(json.dumps({"data": cards}).encode()))
+            elif "/v1/load_lora_adapter" in seen.line:
+                called = json.loads(seen.body)
+                self.roots[called["lora_name"]] = called["lora_path"]
+                await peer.send(plain(b"Success"))
             else:
                 await peer.send(plain(chat_response("Sure, here it is.", json.loads(seen.body)["model"])))
 

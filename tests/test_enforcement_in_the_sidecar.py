@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -36,15 +37,22 @@ async def test_what_is_not_approved_is_refused_until_somebody_approves_it_and_ag
     command("add", "ab", "--parts", "alpha", "beta", "--merge", "cat", "--dir", merged)
     scripted.script = Server({name: str(tmp_path / name) for name in ("alpha", "ab")}, str(base))
     settings = {
-        "enforcement": "block-unvalidated", "registry_file": str(file), "folders": [str(tmp_path)], "poll_interval_s": 1,
+        "enforcement": "block-unvalidated", "loading": "deny-unknown", "registry_file": str(file),
+        "folders": [str(tmp_path)], "poll_interval_s": 1,
     }  # fmt: skip
-    running = await sidecar(scripted.url, {"adapters": settings})
+    opened = {"routes": {"open": ["/v1/load_lora_adapter"]}}
+    running = await sidecar(scripted.url, {"adapters": settings, "proxy": opened})
 
     async with aiohttp.ClientSession() as session:
 
         async def ask(model: str) -> tuple[int, dict[str, Any]]:
             async with session.post(running.url + CHAT, data=chat_request(model=model)) as response:
                 return response.status, await response.json()
+
+        async def load(name: str, path: Path) -> tuple[int, str]:
+            body = {"lora_name": name, "lora_path": str(path)}
+            async with session.post(f"{running.url}/v1/load_lora_adapter", json=body) as response:
+                return response.status, await response.text()
 
         async def becomes(model: str, status: int, what: str) -> None:
             async def so() -> bool:
@@ -58,6 +66,16 @@ async def test_what_is_not_approved_is_refused_until_somebody_approves_it_and_ag
             "the model 'ab' may not answer: combination alpha+beta: unvalidated: nobody evaluated this combination"
         )
         assert [(await ask(model))[0] for model in ("base", "alpha", "never-loaded")] == [200, 403, 403]
+
+        write(tmp_path / "stranger", drawn(9))
+
+        async def denied() -> bool:
+            status, text = await load("stranger", tmp_path / "stranger")
+            return status == 403 and json.loads(text)["error"]["type"] == "load_denied"
+
+        await eventually(denied, "what the registry does not know is not loaded")
+        assert await load("second", tmp_path / "beta") == (200, "Success")
+        assert "stranger" not in scripted.script.roots
 
         command("approve", "ab", "--by", "safety board")
         await becomes("ab", 200, "an approval takes effect without a restart")
@@ -85,7 +103,7 @@ async def test_what_is_not_approved_is_refused_until_somebody_approves_it_and_ag
         blocked = sum(value for name, value in found.items() if name.startswith("alignment_requests_blocked_total"))
         seen = found['alignment_exchanges_seen_total{endpoint="chat_completions"}']
         quarantined = found.get('alignment_requests_blocked_total{combination="alpha",reason="quarantined"}', 0)
-        return blocked > 10 and quarantined > 0 and seen == sum(b"POST" in one.head for one in scripted.seen)
+        return blocked > 10 and quarantined > 0 and seen == sum(b"/chat/" in one.head for one in scripted.seen)
 
     await eventually(counted, "refused requests are counted apart from those that passed")
     found = await running.metrics()

@@ -182,7 +182,10 @@ def _adapter_entry(args: argparse.Namespace, registry: Registry) -> dict[str, An
     known = registry.adapter(args.name)
     entry: dict[str, Any] = known.model_dump() if known else {"name": args.name, "evaluations": []}
     if args.dir:
-        entry["digest"] = adapter_digest(args.dir)
+        digest = adapter_digest(args.dir)
+        if digest != entry.get("digest"):
+            entry["signature"] = ""  # it was of other contents
+        entry["digest"] = digest
     for key in ("version", "source", "licence"):
         entry[key] = getattr(args, key) or entry.get(key, "")
     entry["external"] = args.external or entry.get("external", False)
@@ -262,7 +265,7 @@ def _verify(args: argparse.Namespace) -> int:
             {"name": folder.name, "contents": contents, "digest": digest, "problem": problem,
              "signature": signed.state, "detail": signed.detail}
         )  # fmt: skip
-        if adapter and signed.state in ("verified", "invalid"):
+        if adapter and (signed.state == "invalid" or (signed.state == "verified" and digest == adapter.digest)):
             _put(content, "adapters", "name", {**adapter.model_dump(), "signature": signed.state})
     changed = _checked(content, str(args.registry))
     if changed != registry:

@@ -5,26 +5,72 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from monitor.adapters.catalog import UNLISTED, Catalog, ServedModel
+from monitor.adapters.digest import Contents
 from monitor.adapters.registry import Registry
-from monitor.adapters.validation import Status, validate
+from monitor.adapters.validation import RESERVED, Status, validate
 from monitor.enforcement import Decision, Policy
 
 UNVALIDATED_TOO: Final = "block-unvalidated"
 _NOT_LISTED: Final = Decision(UNLISTED, "unlisted", "the server does not list it, so nobody has approved it")
 _NOT_READ: Final = Decision(UNLISTED, "undecided", "the server's list of models has not been read yet")
+_NOT_SCANNED: Final = Decision(UNLISTED, "undecided", "the folders of adapters have not been looked at yet")
+_UNKNOWN_PATH: Final = Decision(
+    UNLISTED, "unknown_adapter", "no adapter that the monitor has read lies there (adapters.folders)"
+)
+_RESERVED: Final = Decision(
+    UNLISTED, "reserved_name", "the server applies an adapter of that name to requests for the base"
+)
 
 
-def first_policy(mode: str, registry: Registry) -> Policy:
+def first_policy(mode: str, registry: Registry, loading: str = "observe") -> Policy:
     """What holds until the analysis process has decided: the registry's quarantines, and where only what is approved may
     answer nothing but the base model, by the registry's name for it or by none."""
     names = {registry.base: Decision(registry.base)} if registry.base else {}
-    return Policy(names | _quarantined(registry), _NOT_READ if mode == UNVALIDATED_TOO else None)
+    unknown_path = None if loading == "observe" else _NOT_SCANNED
+    return Policy(
+        names | _quarantined(registry), _NOT_READ if mode == UNVALIDATED_TOO else None, unknown_path=unknown_path
+    )
 
 
 def carried_on(before: Policy, registry: Registry) -> Policy:
     """The policy while the server's list cannot be read: the one before, with the registry's quarantines."""
-    return Policy(before.names | _quarantined(registry), before.unlisted, before.base)
+    return replace(before, names=before.names | _quarantined(registry))
+
+
+def with_loading(policy: Policy, loading: str, registry: Registry, contents: Mapping[str, Contents] | None) -> Policy:
+    """The policy with what may be loaded.
+
+    contents: path of a folder -> what it holds, of all that were looked at; None before the first look.
+    """
+    if loading == "observe":
+        return policy
+    if contents is None:
+        return replace(policy, unknown_path=_NOT_SCANNED)
+    signed = {one.digest for one in registry.adapters if one.digest and one.signature == "verified"}
+    known = {one.digest for one in registry.adapters} | {one.digest for one in registry.combinations}
+    paths = {
+        path: _load_decision(one, registry.quarantined_digests, known, signed if loading == "deny-unsigned" else known)
+        for path, one in contents.items()
+    }
+    never = dict.fromkeys(RESERVED, _RESERVED) | _quarantined(registry)
+    return replace(policy, paths=paths, unknown_path=_UNKNOWN_PATH, never_loaded=never)
+
+
+def _load_decision(
+    found: Contents, quarantined: Mapping[str, str], known: Collection[str], accepted: Collection[str]
+) -> Decision:
+    if not found.digest:
+        return Decision(UNLISTED, "unreadable", f"its files cannot be read: {found.problem}")
+    if found.digest in quarantined:
+        return Decision(UNLISTED, "quarantined", f"quarantined: {quarantined[found.digest]}")
+    if found.digest not in known:
+        return Decision(UNLISTED, "unknown_adapter", "the registry knows no adapter with these contents")
+    if found.digest not in accepted:
+        return Decision(UNLISTED, "unsigned", "the registry holds no valid signature of these contents")
+    return Decision(UNLISTED)
 
 
 def policy_of(

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from monitor.adapters.catalog import Catalog, ServedModel
 from monitor.adapters.composition import LEAST_COSINE, Composition, comparable, identify
 from monitor.adapters.digest import Contents, Digests, within
 from monitor.adapters.gram import Gram
-from monitor.adapters.policy import carried_on, policy_of
+from monitor.adapters.policy import carried_on, policy_of, with_loading
 from monitor.adapters.registry import Registry
 from monitor.adapters.timeline import Event, Timeline
 from monitor.adapters.validation import Status, Validation, validate
@@ -63,6 +64,9 @@ class AdapterWatch:
         self.timeline = Timeline(self._note_event)
         self._digests = Digests(section.folders)
         self._known_files = Digests(section.known)
+        self._loadable_files = Digests(section.folders)
+        self._loadable: dict[str, Contents] | None = None
+        """Path of an adapter's folder -> contents, of all that may be asked to be loaded; None before the first look."""
         self._gram = Gram(section.cache_folder)
         self._models: Sequence[ServedModel] = ()
         self._contents: dict[str, Contents] = {}
@@ -76,6 +80,8 @@ class AdapterWatch:
         """Called with the labels of combinations whose contents became others under the same name."""
         self.on_identified: Callable[[], None] = lambda: None
         """Called when combinations have other identities than before."""
+        self.on_looked: Callable[[], None] = lambda: None
+        """Called when all files have been looked at: the policy may be another."""
         metrics.required.set(1 if self.required else 0)
         self._read_events()
 
@@ -117,6 +123,9 @@ class AdapterWatch:
         models = list(self._models)
         contents = await in_thread("adapter files", self._read, models)
         self._take_contents(contents)
+        if self._section.loading != "observe":
+            self._loadable = await in_thread("adapter files", self._scan)
+        self.on_looked()
         for model in models:
             if self._is_due(model):
                 digest, known = self._contents[model.name].digest, self._known_digests()
@@ -131,6 +140,13 @@ class AdapterWatch:
         """In a thread: digests of all served names."""
         self._digests.forget_except([model.root for model in models])
         return {model.name: self._digests.of(model.root, base=not model.parent) for model in models}
+
+    def _scan(self) -> dict[str, Contents]:
+        """In a thread: what lies in the folders that adapters are loaded from, under each path that leads there."""
+        folders = known_folders(self._section.folders)
+        self._loadable_files.forget_except([str(folder) for folder in folders])
+        found = {str(folder): self._loadable_files.of(str(folder)) for folder in folders}
+        return {str(folder.resolve()): found[str(folder)] for folder in folders} | found
 
     def _take_contents(self, contents: Mapping[str, Contents]) -> None:
         now = time.time()
@@ -243,9 +259,12 @@ class AdapterWatch:
         if not self._catalog.listing_available:
             return carried_on(before, self._registry) if before else None
         mode = self._section.enforcement
-        return policy_of(
+        names = policy_of(
             mode, self._registry, self._catalog, self._models, self._contents.keys(), self._set_aside, before
         )
+        if self._loadable is None and before is not None:
+            return replace(before, names=names.names, unlisted=names.unlisted, base=names.base)
+        return with_loading(names, self._section.loading, self._registry, self._loadable)
 
     def shown(self, label: str, combination: Combination) -> dict[str, Any]:
         """What the API and the page show of a combination beside its behaviour."""

@@ -200,6 +200,10 @@ class AdaptersSection(Section):
     """What becomes of requests for combinations that must not answer: forwarded and only counted; or refused with 403 when the
     combination is quarantined; or refused also when it is unvalidated, or not listed by the server, or not decided about yet
     (503). The base model always passes. See ARCHITECTURE.md, "What may answer"."""
+    loading: Literal["observe", "deny-unknown", "deny-unsigned"] = "observe"
+    """Which calls to opened routes that load an adapter (`proxy.routes.open`) pass: all; or those for a path in `folders` whose
+    contents the registry knows; or those whose contents it knows and whose signature `registry verify` found valid. All others
+    get 403."""
     quarantine_drifting: tuple[
         Literal["refusal_lost", "refuse_then_comply", "refusal_lost_paired", "collusion"], ...
     ] = ()
@@ -220,6 +224,10 @@ class AdaptersSection(Section):
         if self.enforcement == "block-unvalidated" and self.registry_file is None:
             raise ValueError(
                 "enforcement: block-unvalidated needs registry_file: without approvals nothing but the base would answer"
+            )
+        if self.loading != "observe" and not (self.registry_file and self.folders):
+            raise ValueError(
+                f"loading: {self.loading} needs registry_file and folders: what cannot be compared is not loaded"
             )
         return self
 

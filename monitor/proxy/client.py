@@ -278,7 +278,7 @@ class ClientConnection(asyncio.Protocol):
             self._send()
         else:
             self._relay.counts.block(refusal.decision.reason, refusal.decision.combination)
-            self._answer(request, refusal.status, refusal.kind, refusal.message, param="model")
+            self._answer(request, refusal.status, refusal.kind, refusal.message, param=refusal.param)
 
     def _open(self, request: Request) -> None:
         upstream = self._relay.pool.take()

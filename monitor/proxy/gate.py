@@ -1,4 +1,5 @@
-"""Keeps requests for combinations that may not answer from reaching the server; off unless the configuration turns it on.
+"""Keeps from the server requests for combinations that may not answer, and calls that load what may not be loaded; both are
+off unless the configuration turns them on.
 
 A request's `model` may stand anywhere in its body, twice even, and the last one counts. So the body is held, within bounds,
 until it is complete, and then read as the server reads it. What cannot be read does not pass: otherwise a client could hide
@@ -30,6 +31,8 @@ _READS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _NO_ANSWER: Final = ("/tokenize", "/detokenize", "/render", "/derender", "/count_tokens")
 """Ends of paths on which no model runs."""
 _NAMED: Final = msgspec.json.Decoder(NamesModel)
+_LOADS: Final = {"/v1/load_lora_adapter": ("lora_name", "lora_path"), "/adapters": ("name", "src")}
+"""Ends of paths that load an adapter -> the fields with its name and where it lies."""
 
 UNDECIDED: Final = Decision(_UNLISTED, "undecided", "the monitor has not decided about any model yet")
 UNREAD: Final = Decision(
@@ -37,9 +40,11 @@ UNREAD: Final = Decision(
     "unreadable",
     "the request's model cannot be read: its body is compressed, not JSON, or no text of one model",
 )
+UNREAD_LOAD: Final = Decision(
+    _UNLISTED, "unreadable", "the adapter's name and path cannot be read: they stand in no JSON object in the body"
+)
 TOO_LARGE: Final = Decision(_UNLISTED, "too_large", "the request is too large for its model to be read")
 BUSY: Final = Decision(_UNLISTED, "busy", "too many large requests wait for their model to be read")
-REASONS: Final = ("unvalidated", "quarantined", "unlisted", "undecided", "unreadable", "too_large", "busy")
 _TEMPORARY: Final = frozenset({"undecided", "busy"})
 
 
@@ -51,6 +56,8 @@ class Refusal(NamedTuple):
     kind: str
     """Label of `alignment_proxy_errors_total`."""
     message: str
+    param: str = "model"
+    """The field of the request that is at fault."""
 
 
 class Question(NamedTuple):
@@ -58,6 +65,8 @@ class Question(NamedTuple):
 
     names: tuple[str, ...] = ()
     readable: bool = True
+    load: tuple[str, str] | None = None
+    """It loads an adapter: the fields of its body with the name and the path."""
 
 
 class Gate:
@@ -65,6 +74,8 @@ class Gate:
 
     def __init__(self, section: AdaptersSection, store: PolicyStore | None) -> None:
         self.body_limit = section.held_request_bytes
+        self._guards_answers = section.enforcement != "observe"
+        self._guards_loading = section.loading != "observe"
         self._store = store
 
     def refresh(self) -> None:
@@ -77,10 +88,16 @@ class Gate:
     ) -> Question | None:
         """What has to be known of a request before it passes; None when no model answers on its route."""
         if websocket:
-            return Question(readable=False)
-        if method in _READS or endpoint == ADMIN or fetches_response(method, target):
+            return Question(readable=False) if self._guards_answers else None
+        if method in _READS or fetches_response(method, target):
             return None
-        if plain_path(target).endswith(_NO_ANSWER):
+        path = plain_path(target)
+        load: tuple[str, str] | None = None
+        if endpoint == ADMIN:
+            load = next((fields for end, fields in _LOADS.items() if path.endswith(end)), None)
+            if load is None or not self._guards_loading:
+                return None
+        elif not self._guards_answers or path.endswith(_NO_ANSWER):
             return None
         names: list[str] = []
         readable = True
@@ -90,10 +107,12 @@ class Gate:
                 names.append(value.strip().decode("latin-1"))
             elif lower == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
                 readable = False
-        return Question(tuple(names), readable)
+        return Question(tuple(names), readable, load)
 
     def refusal(self, question: Question, body: bytes) -> Refusal | None:
         """Why a request with this body does not pass, None when it does."""
+        if question.load:
+            return self._load_refusal(question, body)
         model = model_of(body) if question.readable else None
         if model is None:
             return refused(UNREAD, "")
@@ -106,6 +125,23 @@ class Gate:
                 return refused(decision, name)
         return None
 
+    def _load_refusal(self, question: Question, body: bytes) -> Refusal | None:
+        fields = question.load or ("", "")
+        named = _text_fields(body, fields) if question.readable else None
+        if named is None:
+            return _load_refused(UNREAD_LOAD, "", "", fields[1])
+        policy = self._store.policy if self._store else None
+        name, path = named
+        decision = policy.load_decision(name, path) if policy else UNDECIDED
+        return _load_refused(decision, name, path, fields[1]) if decision else None
+
+
+def _load_refused(decision: Decision, name: str, path: str, field: str) -> Refusal:
+    what = f"the adapter {name[:_SHOWN]!r} may not be loaded from {path[:_SHOWN]!r}: " if path else ""
+    undecided = decision.reason in _TEMPORARY
+    kind = "load_undecided" if undecided else "load_denied"
+    return Refusal(decision, 503 if undecided else 403, kind, what + decision.why, field)
+
 
 def refused(decision: Decision, model: str) -> Refusal:
     """The answer to a request for this model, "" where it is not known."""
@@ -115,6 +151,18 @@ def refused(decision: Decision, model: str) -> Refusal:
         return Refusal(decision, 503, "combination_undecided", f"{asked}{whose}{decision.why}")
     what = f"{decision.reason}: " if decision.reason in ("unvalidated", "quarantined") else ""
     return Refusal(decision, 403, "combination_blocked", f"{asked}{whose}{what}{decision.why}")
+
+
+def _text_fields(body: bytes, fields: tuple[str, str]) -> tuple[str, str] | None:
+    """Two fields of a JSON object, the last ones where they stand twice; None when they are not both text."""
+    if len(body) > LAX_BYTES:
+        return None
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    first, second = (found.get(field) for field in fields) if isinstance(found, dict) else (None, None)
+    return (first, second) if isinstance(first, str) and isinstance(second, str) else None
 
 
 def model_of(body: bytes) -> str | None:

@@ -95,7 +95,8 @@ async def run_worker(
         loop=loop,
     )
     tasks, cleanups = Tasks(), Cleanups()
-    gate = None if config.adapters.enforcement == "observe" else Gate(config.adapters, policy)
+    guards = config.adapters.enforcement != "observe" or config.adapters.loading != "observe"
+    gate = Gate(config.adapters, policy) if guards else None
     relay = Relay(loop, config.proxy, pool, Tap(config.handoff, sampler, sender, counts), tasks, gate)
     tls = listen_context(config.proxy)
     server = await loop.create_server(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from monitor.adapters import Catalog, Registry, ServedModel
-from monitor.adapters.policy import carried_on, first_policy, policy_of
+from monitor.adapters.digest import Contents
+from monitor.adapters.policy import carried_on, first_policy, policy_of, with_loading
 from monitor.enforcement import Policy
 
 ALPHA, BETA, MERGED, BASE = (digit * 64 for digit in "abcd")
@@ -106,3 +107,36 @@ def test_a_base_that_is_itself_a_declared_combination_answers_for_requests_that_
     policy = decide(Registry.model_validate(content))
     assert reasons(policy)["base"] == "unvalidated"
     assert stopped(policy, "") == "unvalidated"
+
+
+def test_only_known_contents_are_loaded_and_where_it_is_asked_for_only_signed_ones() -> None:
+    adapters = [
+        {"name": "alpha", "digest": ALPHA, "signature": "verified"},
+        {"name": "beta", "digest": BETA},
+        {"name": "bad", "digest": "f" * 64, "quarantined": "poisoned"},
+    ]
+    known = Registry.model_validate(registry().model_dump() | {"adapters": adapters})
+    contents = {f"/a/{name}": Contents(digest) for name, digest in (("alpha", ALPHA), ("beta", BETA), ("ab", MERGED))}
+    contents |= {"/a/bad": Contents("f" * 64), "/a/new": Contents("9" * 64), "/a/broken": Contents("", "a pickle")}
+
+    def told(loading: str, name: str, path: str) -> str:
+        found = with_loading(Policy({}), loading, known, contents).load_decision(name, path)
+        return found.reason if found else ""
+
+    paths = ("alpha", "beta", "ab", "bad", "new", "broken", "elsewhere")
+    unknown = ["", "", "", "quarantined", "unknown_adapter", "unreadable", "unknown_adapter"]
+    assert [told("deny-unknown", "x", f"/a/{path}") for path in paths] == unknown
+    unsigned = ["", "unsigned", "unsigned", "quarantined", "unknown_adapter", "unreadable", "unknown_adapter"]
+    assert [told("deny-unsigned", "x", f"/a/{path}") for path in paths] == unsigned
+    assert [told("deny-unknown", name, "/a/alpha") for name in ("image", "bad")] == ["reserved_name", "quarantined"]
+    assert told("observe", "image", "/a/elsewhere") == ""
+
+
+def test_nothing_is_loaded_before_the_folders_were_looked_at() -> None:
+    for policy in (
+        first_policy("observe", registry(), "deny-unknown"),
+        with_loading(Policy({}), "deny-unknown", registry(), None),
+    ):
+        found = policy.load_decision("x", "/a/alpha")
+        assert found is not None
+        assert found.reason == "undecided"

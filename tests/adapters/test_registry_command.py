@@ -167,6 +167,12 @@ def test_signatures_are_verified_where_there_are_any(registry: Registry, place: 
     assert registry("verify", folder)[0]["signature"] == "unchecked"
     assert registry("verify", folder, "--public-key", public)[0]["signature"] == "verified"
     assert registry("show", "alpha")[0]["adapter"]["signature"] == "verified"
+    registry("add", "alpha", "--dir", place / "adapters/beta")
+    assert registry("show", "alpha")[0]["adapter"]["signature"] == "", "it was of other contents"
+    assert registry("verify", folder, "--public-key", public, code=1)[0]["contents"] == "changed"
+    assert registry("show", "alpha")[0]["adapter"]["signature"] == "", "it is not of the registered contents"
+    registry("add", "alpha", "--dir", folder)
+    assert registry("verify", folder, "--public-key", public)[0]["signature"] == "verified"
     config = folder / "adapter_config.json"
     config.write_text(config.read_text() + "\n")  # its digest is the same, its signature is not
     found = registry("verify", folder, "--public-key", public, code=1)[0]

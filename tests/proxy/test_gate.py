@@ -229,6 +229,42 @@ async def test_a_websocket_connection_names_no_model_and_is_refused(
     assert scripted.connections == 0
 
 
+LOADABLE = Policy(
+    {}, paths={"/adapters/known": Decision("x"), "/adapters/new": Decision("unlisted", "unknown_adapter", "nobody knows it")},
+    unknown_path=Decision("unlisted", "unknown_adapter", "nothing lies there"),
+    never_loaded={"text": Decision("unlisted", "reserved_name", "the server applies it to the base")},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "reason"),
+    [
+        ("/v1/load_lora_adapter", {"lora_name": "a", "lora_path": "/adapters/known"}, ""),
+        ("/v1/load_lora_adapter", {"lora_name": "a", "lora_path": "/adapters/new"}, "unknown_adapter"),
+        ("/v1/load_lora_adapter", {"lora_name": "a", "lora_path": "/adapters/x/../known"}, "unknown_adapter"),
+        ("/v1/load_lora_adapter", {"lora_name": "a", "lora_path": "somebody/on-the-hub"}, "unknown_adapter"),
+        ("/v1/load_lora_adapter", {"lora_name": "text", "lora_path": "/adapters/known"}, "reserved_name"),
+        ("/v1/load_lora_adapter", {"name": "a", "src": "/adapters/known"}, "unreadable"),
+        ("//v1/load_lora%5fadapter?x", {"lora_name": "a", "lora_path": "/adapters/new"}, "unknown_adapter"),
+        ("/adapters", {"name": "a", "src": "/adapters/known"}, ""),
+        ("/adapters", {"name": "a", "src": "/adapters/new", "lora_path": "/adapters/known"}, "unknown_adapter"),
+        ("/adapters?name=a&src=/adapters/new", None, "unreadable"),
+        ("/v1/unload_lora_adapter", {"lora_name": "a"}, ""),
+        ("/v1/chat/completions", {"model": "never approved"}, ""),
+    ],
+)
+async def test_only_what_the_policy_knows_is_loaded_and_what_is_asked_of_models_is_none_of_its_business(
+    worker: WorkerStarter, scripted: ScriptedUpstream, path: str, body: dict[str, str] | None, reason: str
+) -> None:
+    limits = {"enforcement": "observe", "loading": "deny-unknown", "folders": ["/adapters"]}
+    running = start(worker, scripted, LOADABLE, proxy={"routes": {"open": ["*"]}}, **limits)
+    answer = await ask(running.port, post(json.dumps(body).encode() if body else b"", path))
+    assert (answer.status, len(scripted.seen)) == ((403, 0) if reason else (200, 1))
+    if reason:
+        assert json.loads(answer.body)["error"]["type"] == "load_denied"
+    assert (await running.stop()).blocked == ({f"{reason} unlisted": 1} if reason else {})
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6) | st.just("model"), inner, max_size=3),
