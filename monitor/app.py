@@ -29,6 +29,7 @@ from monitor.adapters import (
 from monitor.adapters.registry_file import LOOK_S, RegistryFile, saved
 from monitor.adapters.watch import AdapterWatch
 from monitor.admin import Access, Sources, Tokens, build_admin, combinations_view, reading
+from monitor.baseline import BaselineGuard
 from monitor.config import Config
 from monitor.config.model import OutputsSection
 from monitor.drift import DETECTORS, PairedDetector, RecentSamples
@@ -72,7 +73,9 @@ def build_pipeline(
     scorer = build_scorer(config.scoring, live=live)
     samples = RecentSamples(config.drift.repeat_window_s)
     detector, paired = DETECTORS["sequential"](config.drift), PairedDetector(config.drift)
-    pipeline = Pipeline(catalog, scorer, detector, metrics, outputs, samples, paired)
+    baseline = BaselineGuard(config.drift, scorer.name, scorer.version, metrics.baseline)
+    pipeline = Pipeline(catalog, scorer, detector, metrics, outputs, samples, paired, baseline)
+    pipeline.check_baseline(0.0, always=True)
     return catalog, pipeline
 
 
@@ -171,6 +174,8 @@ class Analysis:
     def notes(self) -> list[str]:
         """Sentences about the monitor's own state for the status page."""
         notes = self.problems()
+        if self._pipeline.baseline_note:
+            notes.append(self._pipeline.baseline_note)
         if not self._discovery.up:
             notes.append("The server's list of models cannot be read; names are taken from its responses.")
         if self._registry_file.problem:
@@ -342,6 +347,7 @@ class Analysis:
         self._introduce_all()
 
     def _assess(self) -> None:
+        self._pipeline.check_baseline(time.time())
         drifts = [state for state in self._pipeline.states() if state.condition is Condition.DRIFTING]
         automatic = self._config.adapters.quarantine_drifting
         set_aside = {one.combination: f"it drifts: {one.signal}" for one in drifts if one.signal in automatic}
@@ -398,6 +404,7 @@ class Analysis:
             log.error("the snapshot's events of adapters cannot be used: %s", error)
         try:
             self._pipeline.restore(state)
+            self._pipeline.check_baseline(time.time(), always=True)
         except ValueError as error:
             log.error("the snapshot cannot be used: %s", error)
         else:

@@ -100,9 +100,22 @@ def _check_files(config: Config) -> None:
             read_api_key(config.adapters.api_key_file)
         except DiscoveryError as error:
             raise ConfigError(str(error)) from error
+    _check_baseline(config)
     Routes(config.proxy.routes)
     listen_context(config.proxy)
     upstream_context(config.proxy)
+
+
+def _check_baseline(config: Config) -> None:
+    """A baseline that is damaged or not signed as it must be stops the start; one that is void for what is served does not."""
+    if config.drift.baseline_file is None:
+        return
+    from monitor.baseline import read_baseline
+    from monitor.baseline.signature import check_signature
+
+    baseline = read_baseline(config.drift.baseline_file)
+    if config.drift.baseline_public_key:
+        check_signature(baseline, config.drift.baseline_public_key)
 
 
 def _is_installed(module: str) -> bool:
@@ -165,6 +178,12 @@ def _probe() -> Command:
     return Command(cli.add_arguments, cli.run)
 
 
+def _baseline() -> Command:
+    from monitor.baseline import cli
+
+    return Command(cli.add_arguments, cli.run)
+
+
 def _lab() -> Command:
     from monitor.lab import cli
 
@@ -189,6 +208,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[], Command]]]] = {
     "scorer": ("train and evaluate the scorer", _scorer),
     "registry": ("keep the registry of adapters and combinations, and look into adapters' weights", _registry),
     "probe": ("ask a running server the questions of a suite, and judge how a combination answers", _probe),
+    "baseline": ("measure the base model once, and keep what combinations are held against", _baseline),
     "check-config": ("check a configuration file", lambda: Command(_check_arguments, _check)),
     "lab": ("build, serve and measure the lab's colluding adapters", _lab),
 }

@@ -18,6 +18,7 @@ import msgspec
 
 from monitor.adapters import UNLISTED, Catalog, Identity
 from monitor.arrival import NO_RESPONSE, Arrival, Reader, ending_of, items_of
+from monitor.baseline import BaselineGuard
 from monitor.config.model import DriftSection
 from monitor.drift import Detector, PairedDetector, RecentSamples, Trends
 from monitor.outputs import Output
@@ -88,10 +89,12 @@ class Pipeline:
         outputs: Sequence[Output],
         samples: RecentSamples | None = None,
         paired: PairedDetector | None = None,
+        baseline: BaselineGuard | None = None,
     ) -> None:
         """samples: tells which answers are samples of their own; None takes every one for one.
 
-        paired: keeps what was asked of the base too; None is one of default settings.
+        paired: keeps what was asked of the base too; None is one of default settings. baseline: the measured behaviour of
+        the base, as long as it speaks of what is served.
         """
         self._catalog = catalog
         self._scorer = scorer
@@ -100,6 +103,7 @@ class Pipeline:
         self._metrics = metrics
         self._outputs = outputs
         self._samples = samples or RecentSamples(0)
+        self._baseline = baseline
         self.on_unlisted: Callable[[], None] = lambda: None
         """Called when a response names a model that the server's list does not have."""
         self.on_token_ids: Callable[[Dialogue, Callable[[Dialogue | str], None]], str] = lambda _dialogue, _done: (
@@ -271,6 +275,21 @@ class Pipeline:
     def scorer(self) -> tuple[str, str]:
         """Name and version of what judges."""
         return self._scorer.name, self._scorer.version
+
+    def check_baseline(self, time: float, *, always: bool = False) -> None:
+        """Hold the combinations against the measured baseline, or no longer, when it is of another base than what is served
+        now. always: also when that is as it was, because the detector carries on from somewhere else."""
+        guard = self._baseline
+        if guard is None or not guard.configured:
+            return
+        if guard.check(*self._catalog.base) or always:
+            states = self._detector.hold_against(guard.references, traffic=guard.may_use_traffic, time=time)
+            self._note(states, time)
+
+    @property
+    def baseline_note(self) -> str:
+        """What has to be said about the measured baseline, "" for nothing."""
+        return self._baseline.note() if self._baseline else ""
 
     def states(self) -> Sequence[DriftState]:
         """All present states."""

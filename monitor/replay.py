@@ -69,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
         models = {base}
         batch: list[Arrival] = []
         catalog.update([ServedModel(base, "")])
+        pipeline.check_baseline(0.0)
+        if pipeline.baseline_note:
+            print(pipeline.baseline_note, file=sys.stderr)
         for recorded in read_lines(stream, str(args.file)):
             if recorded.model not in models:
                 models.add(recorded.model)

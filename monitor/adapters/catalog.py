@@ -116,6 +116,11 @@ class Catalog:
         """SHA-256 of a served name's files, "" while unknown."""
         return self._digests.get(name, "")
 
+    @property
+    def base(self) -> tuple[frozenset[str], str]:
+        """Served names of the base model, and the digest of its files; empty while unknown."""
+        return self._base_names, self._base_digest
+
     def labels_of(self, names: Iterable[str]) -> list[str]:
         """Labels under which these served names are counted; all labels when a base model is among them."""
         if any(name in self._base_names for name in names):

@@ -336,9 +336,25 @@ class DriftSection(Section):
     """Share of refuse-then-comply answers on harmful-looking prompts that is accepted whatever the base does."""
     baseline: Baseline | None = None
     """Share of harmful-looking prompts that the BASE model does not refuse, measured beforehand; when not
-    set, the base model's own traffic through the sidecar is the reference."""
+    set, the base model's own traffic through the sidecar is the reference. Prefer `baseline_file`."""
     over_refusal_baseline: Baseline | None = None
     """Share of ordinary prompts that the BASE model refuses, measured beforehand; when not set, as above."""
+    baseline_file: Path | None = None
+    """Measured behaviour of the base model, a file of `alignment-monitor baseline collect` that was approved; read at the start.
+    It is the reference for refusal_lost and over_refusal, as long as base and scorer are those that it was measured with."""
+    baseline_public_key: Path | None = None
+    """PEM file of the Ed25519 key that must have signed `baseline_file` (extra `signing`); unsigned ones count when not set."""
+    baseline_fallback: Literal["none", "traffic"] = "none"
+    """What is the reference while `baseline_file` is void: nothing (the state is `no_baseline`), or the base's own traffic."""
+
+    @model_validator(mode="after")
+    def _one_baseline(self) -> DriftSection:
+        inline = self.baseline is not None or self.over_refusal_baseline is not None
+        if inline and self.baseline_file is not None:
+            raise ValueError("baseline_file is set beside baseline or over_refusal_baseline: which one counts?")
+        if self.baseline_public_key is not None and self.baseline_file is None:
+            raise ValueError("baseline_public_key is the key of a baseline_file, and none is named")
+        return self
 
     @field_validator("minimum_samples")
     @classmethod

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from monitor.config.model import DriftSection
-from monitor.drift.interface import Detector
+from monitor.drift.interface import Detector, Reference
 from monitor.drift.paired import PairedDetector
 from monitor.drift.repeats import RecentSamples
 from monitor.drift.sequential import SequentialDetector
@@ -21,6 +21,7 @@ __all__ = [
     "PairedDetector",
     "Point",
     "RecentSamples",
+    "Reference",
     "SequentialDetector",
     "Trends",
 ]

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from monitor.records import DriftState, Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What was measured of the base model for one signal."""
+
+    bad: int
+    samples: int
+    null: float
+    """Rate that counts as unchanged, before the tolerance."""
 
 
 class Detector(Protocol):
@@ -29,6 +40,14 @@ class Detector(Protocol):
 
     def all_together(self, name: str) -> DriftState:
         """Figures of all combinations together, under the signal of this name."""
+        ...
+
+    def hold_against(self, references: Mapping[str, Reference], *, traffic: bool, time: float) -> Sequence[DriftState]:
+        """From now on these are the references, by signal; `traffic`: for the other signals the base's own answers are.
+
+        Evidence against another reference is dropped, and what is still known of the latest answers is held against the new
+        one. Returns the states that it changed; the same references again change nothing.
+        """
         ...
 
     def forget(self, combination: str) -> None:

@@ -26,7 +26,7 @@ comparison on the same prompt is safe from that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import log, nan
 from typing import Any, Final
@@ -35,6 +35,7 @@ import numpy as np
 
 from monitor.config.model import DriftSection
 from monitor.drift.fleet import CommonCause, Pace
+from monitor.drift.interface import Reference
 from monitor.drift.signals import OVER_REFUSAL, REFUSAL_LOST, SIGNALS, Signal
 from monitor.drift.window import BitWindow
 from monitor.records import EVERY, Condition, DriftState, Observation
@@ -60,12 +61,22 @@ INTERVALS_KEPT: Final = 32_768
 class _Counts:
     """The reference a signal is held against: bad answers among samples."""
 
-    __slots__ = ("bad", "rate", "samples")
+    __slots__ = ("bad", "null", "rate", "samples")
 
-    def __init__(self, bad: int, samples: int, rate: float | None = None) -> None:
+    def __init__(self, bad: int, samples: int, rate: float | None = None, null: float | None = None) -> None:
         self.bad = bad
         self.samples = samples
         self.rate = bad / samples if rate is None else rate
+        self.null = null
+        """Rate that counts as unchanged, where it was measured with the counts; it is computed from them otherwise."""
+
+
+def _differ(before: _Counts | None, now: _Counts | None) -> bool:
+    """Whether evidence against the one says nothing against the other. The base's own window moves all the time, and stays
+    the same reference."""
+    if before is None or now is None:
+        return before is not now
+    return before.null != now.null
 
 
 class _Track:
@@ -121,8 +132,14 @@ class _Streams:
             self.shared = np.pad(self.shared, (0, size))
             self._free = list(range(size, 2 * size))[::-1]
         column = self._free.pop()
-        self.evidence.sums[:, column] = start
+        self.clear(column, start)
         return column
+
+    def clear(self, column: int, start: float) -> None:
+        """Drop a column's evidence, and its part in a common cause."""
+        self.evidence.sums[:, column] = start
+        self.shared[column] = 0
+        self.sharing.discard(column)
 
     def give_back(self, column: int) -> None:
         """Nobody needs this one any more."""
@@ -158,6 +175,8 @@ class SequentialDetector:
             if one
         }
         """Signal -> the reference that was measured beforehand."""
+        self._traffic = section.baseline_file is None
+        """The base's own answers are the reference where nothing is frozen."""
         self._interval = lru_cache(maxsize=INTERVALS_KEPT)(self._compute_interval)
         self._null = lru_cache(maxsize=INTERVALS_KEPT)(self._compute_null)
 
@@ -198,6 +217,31 @@ class SequentialDetector:
             for name, combination in self._combinations.items()
             for signal in SIGNALS
         ]
+
+    def hold_against(self, references: Mapping[str, Reference], *, traffic: bool, time: float) -> Sequence[DriftState]:
+        """Take these as the references. Only signals that are relative to the base are held against one; for the others
+        it is what is shown beside them."""
+        self._frozen = {name: _Counts(one.bad, one.samples, null=one.null) for name, one in references.items()}
+        self._traffic = traffic
+        touched = []
+        for name, combination in self._combinations.items():
+            for signal in SIGNALS:
+                track = combination.tracks[signal.name]
+                reference = self._reference(signal, combination.is_base)
+                if signal.relative and _differ(track.reference, reference):
+                    self._start_anew(signal, combination, track)
+                    self._judge(track, time)
+                    self._share(signal, combination, track, time)
+                    touched.append(self._state(name, signal, track))
+        return touched
+
+    def _start_anew(self, signal: Signal, combination: _Combination, track: _Track) -> None:
+        """Drop the evidence, and take the latest answers as evidence against what is the reference now."""
+        streams = self._streams[signal.name]
+        streams.clear(track.column, self._start)
+        track.null, track.reference, track.evidence = nan, None, streams.mean_of(track.column)
+        if len(track.window):
+            self._gather(signal, combination, track)
 
     def forget(self, combination: str) -> None:
         """Drop a combination. What was learnt of the base as a reference stays: the base model is not unloaded."""
@@ -303,10 +347,10 @@ class SequentialDetector:
     def _reference(self, signal: Signal, is_base: bool) -> _Counts | None:
         """What the signal is held against, or shown beside, now. The base is never its own reference."""
         frozen = self._frozen.get(signal.name)
-        if frozen:
+        if frozen is not None:
             return frozen
         window = self._base[signal.name]
-        if is_base or len(window) < self._section.minimum_base_samples:
+        if is_base or len(window) < self._section.minimum_base_samples or (signal.relative and not self._traffic):
             return None
         return _Counts(window.bad, len(window))
 
@@ -404,7 +448,11 @@ class SequentialDetector:
     def _threshold(self, signal: Signal, reference: _Counts | None) -> float:
         if not signal.relative:
             return self._section.refuse_then_comply_limit
-        return nan if reference is None else self._null(reference.bad, reference.samples)
+        if reference is None:
+            return nan
+        if reference.null is not None:
+            return min(reference.null + self._section.tolerance, 1.0)
+        return self._null(reference.bad, reference.samples)
 
     def _state(self, name: str, signal: Signal, track: _Track) -> DriftState:
         reference = track.reference
@@ -450,7 +498,7 @@ class SequentialDetector:
             "condition": track.condition.value,
             "since": track.since,
             "fresh": track.fresh,
-            "reference": reference and [reference.bad, reference.samples, reference.rate],
+            "reference": reference and [reference.bad, reference.samples, reference.rate, reference.null],
             "null": None if track.null != track.null else track.null,
             "sums": self._streams[signal].evidence.sums[:, track.column].tolist(),
         }
@@ -460,8 +508,8 @@ class SequentialDetector:
         track.condition = Condition(saved["condition"])
         track.fresh = int(saved["fresh"])
         if saved["reference"] is not None:
-            bad, samples, rate = saved["reference"]
-            track.reference = _Counts(int(bad), int(samples), float(rate))
+            bad, samples, rate, *null = saved["reference"]
+            track.reference = _Counts(int(bad), int(samples), float(rate), *map(_known, null))
         sums = np.array(saved["sums"], dtype=np.float64)
         if sums.shape != (ALTERNATIVES,):
             raise TypeError(f"evidence of {sums.shape} numbers")
@@ -471,3 +519,7 @@ class SequentialDetector:
             streams.evidence.set_null(track.column, track.null)
             track.evidence = streams.mean_of(track.column)
         return track
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None else float(value)

@@ -47,20 +47,22 @@ class Round:
     answers: Mapping[str, Sequence[Judged]]
     """Served name -> its answers, in the suite's order."""
     interrupted: bool
+    roots: Mapping[str, str]
+    """Served name -> path or name of its files, as the server tells it."""
 
 
 def measure(server: Server, asks: Sequence[Ask], scorer: Scorer, console: Console) -> Round:
     """Ask, judge, and return what was found. Raises ServerError before anything was asked."""
-    answers, interrupted = asyncio.run(_ask(server, asks, console))
+    answers, interrupted, roots = asyncio.run(_ask(server, asks, console))
     judged: dict[str, list[Judged]] = {ask.model: [] for ask in asks}
     with _progress(console) as progress:
         task = progress.add_task("judging", total=len(answers), failed="")
         for one in judge(scorer, answers, lambda count: progress.advance(task, count)):
             judged[one.answer.ask.model].append(one)
-    return Round(judged, interrupted)
+    return Round(judged, interrupted, roots)
 
 
-async def _ask(server: Server, asks: Sequence[Ask], console: Console) -> tuple[list[Answer], bool]:
+async def _ask(server: Server, asks: Sequence[Ask], console: Console) -> tuple[list[Answer], bool, dict[str, str]]:
     stop, interrupted = asyncio.Event(), asyncio.Event()
 
     def interrupt() -> None:
@@ -69,7 +71,7 @@ async def _ask(server: Server, asks: Sequence[Ask], console: Console) -> tuple[l
 
     loop = asyncio.get_running_loop()
     async with probe_session(server.proxy.upstream, upstream_context(server.proxy)) as session:
-        await _check_names(ModelsClient(session, server.api_key_file), {ask.model for ask in asks})
+        roots = await _roots(ModelsClient(session, server.api_key_file), {ask.model for ask in asks})
         client = ProbeClient(session, server.decoding, server.api_key_file, server.timeout_s, server.logprobs)
         failures: Counter[str] = Counter()
         with _progress(console) as progress:
@@ -88,18 +90,20 @@ async def _ask(server: Server, asks: Sequence[Ask], console: Console) -> tuple[l
             finally:
                 for number in (signal.SIGINT, signal.SIGTERM):
                     loop.remove_signal_handler(number)
-    return found, interrupted.is_set()
+    return found, interrupted.is_set(), roots
 
 
-async def _check_names(client: ModelsClient, wanted: set[str]) -> None:
+async def _roots(client: ModelsClient, wanted: set[str]) -> dict[str, str]:
+    """Where the files of everything lie that is served. Raises ServerError when one of the wanted names is not."""
     try:
         async with asyncio.timeout(MODELS_TIMEOUT_S):
-            served = {model.name for model in await client.fetch()}
+            served = {model.name: model.root for model in await client.fetch()}
     except (DiscoveryError, TimeoutError) as error:
         raise ServerError(f"cannot read the server's list of models: {error or 'no answer'}") from error
-    missing = sorted(wanted - served)
+    missing = sorted(wanted - served.keys())
     if missing:
         raise ServerError(f"the server does not serve {', '.join(missing)}; it serves {', '.join(sorted(served))}")
+    return served
 
 
 def _progress(console: Console) -> Progress:

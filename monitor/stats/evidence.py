@@ -36,8 +36,10 @@ BETS: Final = (0.15, 0.3, 0.5, 0.7, 0.85, 0.94, 0.98, 0.995)
 """Shares of the largest bet that can never lose everything."""
 
 
-def null_rate(bad: int, samples: int, *, confidence: float = 0.95, odds: float = 1.25, floor: float = 0.002) -> float:
-    """Rate of bad answers that counts as unchanged, given `bad` among `samples` of the reference.
+def null_rate(
+    bad: float, samples: float, *, confidence: float = 0.95, odds: float = 1.25, floor: float = 0.002
+) -> float:
+    """Rate of bad answers that counts as unchanged, given `bad` among `samples` (effective numbers, not only whole ones).
 
     The largest of: the one-sided Clopper-Pearson upper bound, so that a small reference delays an alarm and causes none; the
     measured odds times `odds`, a rise that nobody needs to hear of; and `floor`.

@@ -315,6 +315,30 @@ class DriftMetrics(PerCombination):
             del self._shown[key]
 
 
+class BaselineMetrics:
+    """The measured baseline of the base model, where a file of it is configured."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._info = Gauge(
+            "alignment_baseline_info",
+            "The configured baseline; always 1.",
+            ["sha256", "base", "scorer_version", "suite"],
+            registry=registry,
+        )
+        self.void = Series(
+            Gauge(
+                "alignment_baseline_void",
+                "1 while the configured baseline does not count, and why: drift against it cannot be noticed.",
+                ["reason"],
+                registry=registry,
+            )
+        )
+
+    def show(self, sha256: str, base: str, scorer_version: str, suite: str) -> None:
+        """Which baseline it is."""
+        self._info.labels(sha256, base, scorer_version, suite).set(1)
+
+
 class JudgeMetrics:
     """What the judge tier said beside the scorer; all zero while no judge is configured."""
 
@@ -520,6 +544,7 @@ class Metrics:
         self.verdicts = VerdictMetrics(registry)
         self.drift = DriftMetrics(registry)
         self.pairs = PairMetrics(registry)
+        self.baseline = BaselineMetrics(registry)
         self.discovery = DiscoveryMetrics(registry)
         self.adapters = AdapterMetrics(registry, [event.value for event in AdapterEvent])
         self.outputs = OutputMetrics(registry)

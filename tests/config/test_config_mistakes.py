@@ -24,6 +24,14 @@ def problem(file: Path, environment: dict[str, str] | None = None) -> str:
         ("proxi: {}", ": proxi: unknown key"),
         ("proxy: {upsteam: x}", ": proxy.upsteam: unknown key"),
         ("drift: {baseline: {rate: 0.1, samples: 9, x: 1}}", ": drift.baseline.x: unknown key"),
+        (
+            "drift: {baseline: {rate: 0.1, samples: 9}, baseline_file: x}",
+            ": drift: baseline_file is set beside baseline or over_refusal_baseline: which one counts?",
+        ),
+        (
+            "drift: {baseline_public_key: x}",
+            ": drift: baseline_public_key is the key of a baseline_file, and none is named",
+        ),
         ("sampling: {combinations: {a: {rat: 1}}}", ": sampling.combinations.a.rat: unknown key"),
         ("scoring: {restricted_topics: [{name: a, words: []}]}", ": scoring.restricted_topics.0.words: unknown key"),
         ("proxy: 3", ": proxy: input should be a valid dictionary or instance of ProxySection"),

@@ -43,6 +43,8 @@ PROMISED = {
     "alignment_analysis_last_loop_timestamp_seconds": "–",
     "alignment_discovery_up": "–",
     "alignment_discovery_last_success_timestamp_seconds": "–",
+    "alignment_baseline_info": "sha256, base, scorer_version, suite",
+    "alignment_baseline_void": "reason",
     "alignment_drift_samples": "combination, signal",
     "alignment_drift_bad": "combination, signal",
     "alignment_drift_rate": "combination, signal",

@@ -27,6 +27,8 @@ class ChatServer:
         self.reply = reply
         self.models = models
         self.key = key
+        self.roots: dict[str, str] = {}
+        """Served name -> where its files lie, where that is not its name."""
         self.asked: list[dict[str, Any]] = []
         """Bodies of all requests to the chat route."""
         self.open = 0
@@ -58,6 +60,10 @@ class ChatServer:
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def _allowed(self, request: web.Request) -> bool:
         return not self.key or request.headers.get("Authorization") == f"Bearer {self.key}"
@@ -66,7 +72,12 @@ class ChatServer:
         if not self._allowed(request):
             return web.json_response({"error": "Unauthorized"}, status=401)
         return web.json_response(
-            {"data": [{"id": name, "root": name, "parent": None if name == "base" else "base"} for name in self.models]}
+            {
+                "data": [
+                    {"id": name, "root": self.roots.get(name, name), "parent": None if name == "base" else "base"}
+                    for name in self.models
+                ]
+            }
         )
 
     async def _chat(self, request: web.Request) -> web.Response:
