@@ -8,6 +8,7 @@ import getpass
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,12 @@ from monitor.adapters.registry import Evaluation
 from monitor.config import Config, ConfigError, load_config
 from monitor.probes.asking import Decoding, Pace
 from monitor.probes.divergence import by_position
+from monitor.probes.importers import LAYOUTS, import_suite
 from monitor.probes.measure import asks
 from monitor.probes.result import Measurement, evaluation, missing_of, print_result, rows_of
 from monitor.probes.session import Round, Server, ServerError, measure
 from monitor.probes.shipped import DEFAULT, SHIPPED, load_suites
-from monitor.probes.suite import Kind, Suite, SuiteError
+from monitor.probes.suite import Kind, ProbeStratum, Suite, SuiteError, written
 from monitor.scoring import Scorer, WeightsError, build_scorer
 
 EXIT_WORSE: Final = 1
@@ -65,6 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--by", default="", help="who evaluates, for the record (default: the user's name)")
     parser.set_defaults(run_action=_probe)
+    actions = parser.add_subparsers(dest="action", metavar="import ...", required=False)
+    text = "make a suite of a benchmark's file: " + ", ".join(LAYOUTS)
+    bring = actions.add_parser("import", help=text, description=text[:1].upper() + text[1:] + ".")
+    bring.add_argument("file", type=Path, metavar="FILE", help="CSV, JSON or JSON lines, as its authors publish it")
+    bring.add_argument(
+        "--layout", choices=("auto", *LAYOUTS), default="auto", help="whose columns it has (default: told by them)"
+    )
+    bring.add_argument("--stratum", choices=[one.value for one in ProbeStratum], help="what all of its prompts are")
+    bring.add_argument("--out", type=Path, required=True, metavar="FILE", help="the suite's file")
+    bring.set_defaults(run_action=_import)
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
@@ -169,6 +181,15 @@ def _probe(args: argparse.Namespace) -> int:
     if not measurement.enough:
         return EXIT_TOO_LITTLE
     return EXIT_WORSE if measurement.worse else 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    suite, layout = import_suite(args.file, args.layout, ProbeStratum(args.stratum) if args.stratum else None)
+    args.out.write_bytes(written(suite))
+    counts = Counter(probe.stratum.value for probe in suite.probes)
+    told = ", ".join(f"{number} {stratum}" for stratum, number in sorted(counts.items()))
+    print(f"{args.out}: {len(suite.probes)} probes ({told}), read as {layout}")
+    return 0
 
 
 def output() -> Console:
