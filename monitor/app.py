@@ -240,6 +240,7 @@ class Analysis:
             self._pipeline.trends.of,
             reading(sources),
             access,
+            lambda: self._adapters.ranked,
         )
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await runner.setup()

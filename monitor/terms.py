@@ -106,6 +106,20 @@ def state(signal: Mapping[str, Any] | None, *, is_base: bool) -> State:
             return State("○", str(other).replace("_", " "), "unknown")
 
 
+def condition(name: str | None) -> State:
+    """A condition of a whole combination, whichever signal it is of; None where it is not served."""
+    match name:
+        case "drifting":
+            return State("▲", "worse", "bad")
+        case "ok":
+            return State("✓", "as base", "good")
+        case "no_baseline":
+            return State("○", "base not measured", "unknown")
+        case None:
+            return State("–", "not served alone", "unknown")
+    return State("○", "too few answers", "unknown")
+
+
 def percent(share: float | None) -> str:
     """A share for reading: one decimal below ten per cent, a question mark while unknown."""
     if share is None:

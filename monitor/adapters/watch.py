@@ -21,6 +21,7 @@ from monitor.adapters.catalog import Catalog, ServedModel
 from monitor.adapters.composition import LEAST_COSINE, Composition, comparable, identify
 from monitor.adapters.digest import Contents, Digests, within
 from monitor.adapters.gram import Gram
+from monitor.adapters.pairs import Pair, rank_pairs
 from monitor.adapters.policy import carried_on, policy_of, with_loading
 from monitor.adapters.registry import Registry
 from monitor.adapters.timeline import Event, Timeline
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 MAX_KNOWN: Final = 500
 """Adapters that a served one is compared with at most."""
+MAX_RANKED: Final = 40
+"""Served adapters whose pairs are ranked at most: 780 pairs."""
 MAX_EVENTS_READ: Final = 8 * 1024 * 1024
 """Bytes at the end of the events file that are read at the start."""
 EVENTS_BYTES: Final = 16 * 1024 * 1024
@@ -73,6 +76,10 @@ class AdapterWatch:
         self._compositions: dict[str, Composition] = {}
         self._compared: dict[str, tuple[str, frozenset[str]]] = {}
         """Served name -> its digest when it was compared, and the digests of what was served then."""
+        self.ranked: Sequence[Pair] = ()
+        """Pairs of served adapters by what their weights share, those to be evaluated first at the beginning."""
+        self._ranked_of: frozenset[str] = frozenset()
+        """Digests of the adapters that were ranked."""
         self._wanted = asyncio.Event()
         self._statuses: dict[str, Validation] = {}
         self._set_aside: dict[str, str] = {}
@@ -135,6 +142,45 @@ class AdapterWatch:
                 self._compared[model.name] = digest, known
                 if found is not None:
                     self._take_composition(model.name, found)
+        await self._rank(models)
+
+    async def _rank(self, models: Sequence[ServedModel]) -> None:
+        """Rank the pairs of the served single adapters, when these are others than before."""
+        singles = {model.name: model.root for model in models if self._is_single(model)}
+        chosen = {name: singles[name] for name in sorted(singles)[:MAX_RANKED]}
+        digests = frozenset(f"{name} {self._contents[name].digest}" for name in chosen)
+        if digests != self._ranked_of:
+            self._ranked_of = digests
+            self.ranked = await in_thread("adapter files", self._ranking, chosen) if len(chosen) > 1 else ()
+
+    def _is_single(self, model: ServedModel) -> bool:
+        """A readable adapter that is not known to be made of several.
+
+        Where a merge is served beside its parts, a part is a difference of others as well: what takes away is no merge.
+        """
+        contents, found = self._contents.get(model.name), self._compositions.get(model.name)
+        combination = self._catalog.identify(model.name, "").combination
+        declared = combination is not None and len(combination.parts) > 1
+        weights = [part.weight for part in found.parts] if found is not None else []
+        merged = len(weights) > 1 and all(weight is None or weight > 0 for weight in weights)
+        return bool(model.parent and contents and contents.digest and not declared and not merged)
+
+    def _ranking(self, roots: Mapping[str, str]) -> Sequence[Pair]:
+        """In a thread. Adapters that cannot be read, or not be compared, are left out with a line in the log."""
+        adapters = []
+        for name, root in roots.items():
+            try:
+                adapter = _open(within(Path(root), self._section.folders), self._contents[name].digest)
+            except (AdapterFilesError, KeyError) as error:
+                log.warning("%s is left out of the ranking of pairs: %s", name, error)
+                continue
+            adapter.name = name
+            adapters.append(adapter)
+        try:
+            return rank_pairs(adapters, self._gram) if len(adapters) > 1 else ()
+        except ValueError as error:
+            log.warning("pairs of adapters are not ranked: %s", error)
+            return ()
 
     def _read(self, models: Sequence[ServedModel]) -> dict[str, Contents]:
         """In a thread: digests of all served names."""

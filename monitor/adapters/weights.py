@@ -120,6 +120,8 @@ class AdapterWeights:
     def __init__(self, folder: Path) -> None:
         """Open the folder's two files. Raises AdapterFilesError."""
         self.folder = folder
+        self.name = folder.name
+        """What it is called: the folder's name, unless it is served under another one."""
         self.config = read_config(folder)
         self._file = open_tensors(folder)
         self.key = str(folder.resolve())
@@ -127,11 +129,6 @@ class AdapterWeights:
         self.unhandled: tuple[str, ...]
         """What of the adapter the factors do not say, in words."""
         self._modules, self.unhandled = _modules(self.config, self._file.tensors, folder)
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.folder.name
 
     @cached_property
     def modules(self) -> frozenset[str]:

@@ -16,7 +16,9 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from monitor import terms
+from monitor.adapters.pairs import Pair
 from monitor.admin import graphics
+from monitor.admin.pair_matrix import evaluate_first, matrix, pairs_served
 from monitor.admin.runbooks_page import runbook, runbook_names
 from monitor.drift import Point
 
@@ -37,6 +39,8 @@ TIMELINE_SHOWN: Final = 50
 
 Trends = Callable[[str], Mapping[str, Sequence[Point]]]
 """Combination -> signal -> the points of its history."""
+Ranked = Callable[[], Sequence[Pair]]
+"""Pairs of served adapters by what their weights share, the most first."""
 
 
 def link(name: str) -> str:
@@ -65,9 +69,14 @@ def environment() -> Environment:
         composition=terms.composition,
     )
     made.globals.update(
-        term=terms.term, state_of=terms.state, bar_of=graphics.bar, line_of=graphics.line, EVENTS=terms.EVENTS
+        term=terms.term,
+        state_of=terms.state,
+        condition_of=terms.condition,
+        bar_of=graphics.bar,
+        line_of=graphics.line,
+        evidence_of=graphics.evidence_share,
+        EVENTS=terms.EVENTS,
     )
-    made.globals["evidence_of"] = graphics.evidence_share
     return made
 
 
@@ -137,6 +146,20 @@ def combination(view: Mapping[str, Any], name: str, trends: Trends, root: str = 
     )
 
 
+def pairs(view: Mapping[str, Any], ranked: Sequence[Pair]) -> str:
+    """The page of all pairs of adapters that are served together, and of those that are worth an evaluation first."""
+    served = pairs_served(view, ranked)
+    return _render(
+        "pairs.html",
+        view,
+        "",
+        pairs=served,
+        matrix=matrix(view, served),
+        first=evaluate_first(served, ranked),
+        ranked=bool(ranked),
+    )
+
+
 def unknown_combination(view: Mapping[str, Any], name: str, root: str = "../") -> str:
     """What stands at the address of a combination that is not known, any more or yet."""
     return _render("unknown.html", view, root, name=name)
@@ -164,9 +187,13 @@ def _render(template: str, view: Mapping[str, Any], root: str, **values: Any) ->
 
 
 def add_pages(
-    app: web.Application, view: Callable[[], dict[str, Any]], notes: Callable[[], list[str]], trends: Trends
+    app: web.Application,
+    view: Callable[[], dict[str, Any]],
+    notes: Callable[[], list[str]],
+    trends: Trends,
+    ranked: Ranked,
 ) -> None:
-    """Give the application its pages: `/`, `/combinations/NAME` (or `?name=NAME`), `/runbooks/NAME`, `/static/FILE`."""
+    """Give the application its pages: `/`, `/combinations/NAME` (or `?name=NAME`), `/pairs`, `/runbooks/NAME`, `/static/FILE`."""
 
     def page(text: str, status: int = 200) -> web.Response:
         return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
@@ -184,6 +211,9 @@ def add_pages(
         now = view()
         found = combination(now, name, trends, root)
         return page(unknown_combination(now, name, root), 404) if found is None else page(found)
+
+    async def two(_: web.Request) -> web.Response:
+        return page(pairs(view(), ranked()))
 
     async def books(request: web.Request) -> web.Response:
         name = request.match_info.get("name", "").removesuffix(".md")
@@ -207,6 +237,7 @@ def add_pages(
     app.router.add_get("/", first)
     app.router.add_get("/combinations", one)
     app.router.add_get("/combinations/{name:.+}", one)
+    app.router.add_get("/pairs", two)
     app.router.add_get("/runbooks", books)
     app.router.add_get("/runbooks/{name}", books)
     app.router.add_get("/static/{file}", static)

@@ -15,7 +15,7 @@ from monitor.admin.access import Access, Scope, Tokens
 from monitor.admin.api import Operation, add_operations
 from monitor.admin.api.openapi import document
 from monitor.admin.api.operation import PREFIX, problems
-from monitor.admin.pages import Trends, add_pages
+from monitor.admin.pages import Ranked, Trends, add_pages
 from monitor.config.model import AdminSection
 
 View = Callable[[], dict[str, Any]]
@@ -33,12 +33,13 @@ def build_admin(
     trends: Trends,
     operations: Sequence[Operation] = (),
     access: Access | None = None,
+    ranked: Ranked = tuple,
 ) -> web.Application:
     """The admin application.
 
     view: what the pages show; not_ready: why the monitor is not ready, empty when it is; notes: sentences about the monitor's
     own state for the pages; trends: the short history of a combination's signals; operations: the API's; access: who may see
-    what, without tokens when not given.
+    what, without tokens when not given; ranked: pairs of served adapters by what their weights share.
     """
     access = access or Access(Tokens(AdminSection()))
     app = web.Application(middlewares=[problems, _pages_behind(access)])
@@ -57,7 +58,7 @@ def build_admin(
     app.router.add_get("/-/ready", ready)
     app.router.add_get(f"{PREFIX}/openapi.json", _described(operations, access))
     add_operations(app, operations, access)
-    add_pages(app, view, notes, trends)
+    add_pages(app, view, notes, trends, ranked)
     return app
 
 

@@ -106,6 +106,29 @@ async def test_served_adapters_know_each_other_without_a_folder_of_known_ones(pl
     assert watched.shown("merged")["composition"].startswith("1.3 beta + 0.7 alpha")
 
 
+async def test_pairs_of_single_served_adapters_are_ranked_under_their_served_names(place: Path) -> None:
+    near = summed([(drawn(7), 1.0), (drawn(20), 0.5)])
+    write(place / "near", near)
+    write(place / "other", drawn(9))
+    watched = Watched(place, known=())
+    await watched.serve("single")
+    assert watched.watch.ranked == ()
+    for name in ("alpha", "beta"):
+        (place / "known" / name).rename(place / name)
+    await watched.serve("single", "near", "other", "merged", "alpha", "beta", "never-there")
+    ranked = [{pair.first, pair.second} for pair in watched.watch.ranked]
+    assert ranked[0] == {"single", "near"}, "one is in the other, beside something that nobody knows"
+    assert not any(names & {"merged", "never-there"} for names in ranked)
+    before = watched.watch.ranked
+    await watched.serve("single", "near", "other", "merged", "alpha", "beta", "never-there")
+    assert watched.watch.ranked is before, "nothing changed, so nothing is computed again"
+    await watched.serve("single", "other")
+    assert [{pair.first, pair.second} for pair in watched.watch.ranked] == [{"single", "other"}]
+    (place / "other/adapter_model.safetensors").unlink()
+    await watched.serve("single", "other")
+    assert watched.watch.ranked == ()
+
+
 async def test_what_cannot_be_read_is_undigested_and_says_why(place: Path) -> None:
     watched = Watched(place)
     await watched.serve("single", "never-there")

@@ -17,9 +17,10 @@ from prometheus_client import CollectorRegistry
 from yarl import URL
 
 from monitor.adapters import Catalog, Registry, ServedModel
+from monitor.adapters.pairs import Pair
 from monitor.adapters.timeline import Timeline
 from monitor.admin import Sources, build_admin, combinations_view, reading
-from monitor.admin.pages import combination, link, overview
+from monitor.admin.pages import combination, link, overview, pairs
 from monitor.arrival import Arrival
 from monitor.config.model import DriftSection
 from monitor.drift import SequentialDetector
@@ -27,6 +28,7 @@ from monitor.pipeline import Pipeline
 from monitor.records import Choice, Dialogue, Item, Outcome, Prompt, Stratum, Verdict
 from monitor.telemetry.metrics import Metrics
 
+NOTHING = {"scorer": {"name": "x", "version": "1"}, "mismatches": [], "events": []}
 EVIL = "<script>alert(1)</script>"
 
 
@@ -156,7 +158,7 @@ async def test_nothing_can_be_changed(bench: Bench, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/combinations/base", "/combinations/nobody", "/runbooks", "/runbooks/AlignmentRefusalLost"]
+    "path", ["/", "/combinations/base", "/combinations/nobody", "/runbooks", "/runbooks/AlignmentRefusalLost", "/pairs"]
 )
 async def test_a_page_may_load_and_run_nothing_but_the_port_s_own_files(bench: Bench, path: str) -> None:
     status, body, headers = await get(bench, path)
@@ -236,7 +238,7 @@ async def test_names_cannot_break_out_of_the_page(bench: Bench) -> None:
     bench.drift()
     bench.say(EVIL, "no", 3)
     bench.notes.append(EVIL)
-    pages = [bench.page(), *(shown(bench, name) for name in (f"0.5*{EVIL}+b", EVIL, "base"))]
+    pages = [bench.page(), pairs(bench.view(), ()), *(shown(bench, name) for name in (f"0.5*{EVIL}+b", EVIL, "base"))]
     assert bench.page().count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4
     for page in pages:
         assert page.count("<script") == 1  # the port's own file
@@ -330,3 +332,58 @@ async def test_who_only_refuses_too_much_comes_after_who_is_a_danger(bench: Benc
     page = overview({**view, "combinations": [quality, *view["combinations"]]}, [], lambda _: {})
     assert page.index(escape(f"0.5*{EVIL}+b")) < page.index('<bdi class="name">a</bdi>')
     assert "2 combinations are worse" in page
+
+
+RANKED = (
+    Pair("b", "c", 9.0, 0.25, 0.5, 0.0, None),
+    Pair("b", EVIL, 4.0, 0.11, 0.2, 0.1, None),
+    Pair(EVIL, "c", 1.0, -0.02, 0.0, 0.0, None),
+)
+
+
+async def test_a_pair_is_told_by_what_its_adapters_do_together_and_alone(bench: Bench) -> None:
+    bench.drift()
+    bench.say(EVIL, "no", 20)
+    page = pairs(bench.view(), RANKED)
+    assert "<title>(1) Pairs" in page
+    row = re.search(r"<tbody role.*?</tbody>", page, re.DOTALL).group()
+    text = text_of(row)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; and b" in text
+    assert "▲ worse" in text
+    assert "does not refuse 100% of 20, base 0%" in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; : ✓ as base b : – not served alone" in text
+    assert "place 2, cosine 0.11" in text
+    matrix = re.search(r'<table class="matrix".*?</table>', page, re.DOTALL).group()
+    assert matrix.count("▲") == 2  # either way round
+    first = text_of(page[page.index('id="first"') :])
+    assert first.index("1 b and c 9 0.25 50% 0%") < first.index(
+        "3 &lt;script&gt;alert(1)&lt;/script&gt; and c 1 -0.02 0% 0%"
+    )
+    assert "2 &lt;script" not in first
+
+
+async def test_what_is_not_known_of_pairs_is_said(bench: Bench) -> None:
+    assert "Their weights were not compared" in pairs(bench.view(), ())
+    assert "No two adapters are known to be served together" in pairs({"time": 0.0, "combinations": [], **NOTHING}, ())
+    assert "All pairs of served adapters are served together" in pairs(bench.view(), RANKED[1:2])
+
+
+async def test_a_matrix_of_many_adapters_shows_the_worst_and_counts_the_rest(bench: Bench) -> None:
+    bench.drift()
+    view = bench.view()
+    ab = next(one for one in view["combinations"] if one["served_name"] == "ab")
+    many = [
+        {
+            **ab,
+            "name": f"m{i:02}",
+            "id": f"{i}",
+            "signals": [],
+            "parts": [{"adapter": f"{x}{i:02}", "scale": 1.0} for x in "no"],
+        }
+        for i in range(20)
+    ]
+    page = pairs({**view, "combinations": [*many, *view["combinations"]]}, ())
+    matrix = re.search(r'<table class="matrix".*?</table>', page, re.DOTALL).group()
+    assert matrix.count('<th scope="row">') == 24
+    assert "▲" in matrix
+    assert "18 more adapters do not fit in here" in page

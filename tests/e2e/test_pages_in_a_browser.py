@@ -41,6 +41,7 @@ PATIENCE_MS = 15_000
 ADDRESSES = {
     "overview": "/",
     "combination": "/combinations/polite%2Bbrief",
+    "pairs": "/pairs",
     "long name": f"/combinations/{LONG}",
     "not known": "/combinations/nobody",
     "runbook": "/runbooks/AlignmentRefusalLost",
