@@ -169,5 +169,17 @@ def adapters() -> Dashboard:
             columns={"requested": "Asked for", "answered": "Answered by", "n": "Responses"},
             sort="Responses",
         ),
+        curve(
+            "Requests kept from the server",
+            "Requests that got 403 because the registry does not let the combination answer, and why.",
+            [
+                Ask(
+                    f"sum by (combination, reason) (rate(alignment_requests_blocked_total{{{SIDECARS}}}[$__rate_interval]))",
+                    "{{combination}}: {{reason}}",
+                )
+            ],
+            "reqps",
+            24,
+        ),
     ]
     return arranged(made, {"Now": now, "Loaded": loaded, "Changes": changes})

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.builders.timeseries import Panel as Curve
-from panels import CHOSEN, CONDITIONS, WARN, Ask, arranged, board, curve, figure, listing, number_of, steps, timeline
+from panels import (
+    CHOSEN,
+    CONDITIONS,
+    SIDECARS,
+    WARN,
+    Ask,
+    arranged,
+    board,
+    curve,
+    figure,
+    listing,
+    number_of,
+    steps,
+    timeline,
+)
 
 
 def rates(title: str, about: str, signal: str, limit: str) -> Curve:
@@ -182,6 +196,18 @@ def combination() -> Dashboard:
                 )
             ],
             "reqps",
+        ),
+        curve(
+            "Not replayed, and why",
+            "Requests of all combinations that were chosen to be asked again of the base and were not.",
+            [
+                Ask(
+                    f"sum by (reason) (rate(alignment_shadow_skipped_total{{{SIDECARS}}}[$__rate_interval]))",
+                    "{{reason}}",
+                )
+            ],
+            "reqps",
+            24,
         ),
     ]
     content = [

@@ -14,16 +14,7 @@ from monitor.telemetry.workers import WorkerMetrics
 
 SUFFIXES = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"]}
 DASHBOARDS = Path(__file__).parents[2] / "dashboards"
-OPTIONAL_GAUGES = (
-    "drift_effect",
-    "drift_effect_lower",
-    "drift_effect_upper",
-    "shadow_enabled",
-    "shadow_share",
-    "baseline_void",
-)
-OPTIONAL_COUNTERS = ("pairs", "shadow_requests")
-OPTIONAL = {f"alignment_{name}" for name in OPTIONAL_GAUGES} | {f"alignment_{name}_total" for name in OPTIONAL_COUNTERS}
+OPTIONAL = {"alignment_baseline_void"}
 """Series of parts that add their metrics to the registry themselves, where they are configured."""
 
 

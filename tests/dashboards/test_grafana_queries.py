@@ -31,6 +31,7 @@ MAY_BE_EMPTY = {
     "alignment_pairs_total": "exists where shadow replays are made",
     "alignment_shadow": "exists where shadow replays are made",
     'signal="collusion"': "exists where shadow replays are made",
+    "alignment_requests_blocked_total": "nothing is blocked",
     "alignment_judge_": "no judge is configured",
     "alignment_model_mismatch_total": "the demo's server answers with the model that was asked for",
     "alignment_composition_residual": "the demo's adapters have no files",
