@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
+from monitor.adapters.alignment import ModelWeights, alignment_shares
 from monitor.adapters.bom import bom_of
 from monitor.adapters.composition import identify
 from monitor.adapters.digest import adapter_digest, base_digest
@@ -81,6 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ADAPTER",
         help="the update that aligned the base, as an adapter of the same shape",
     )
+    pairs.add_argument(
+        "--base",
+        type=Path,
+        metavar="DIR",
+        help="the model before alignment: tells what lies outside of what alignment changed",
+    )
+    pairs.add_argument("--aligned", type=Path, metavar="DIR", help="the model after it")
     pairs.add_argument("--cache", type=Path, metavar="DIR", help="folder that keeps inner products for the next time")
 
 
@@ -350,7 +358,10 @@ def _rank_pairs(args: argparse.Namespace) -> int:
     if args.cache:
         for one in (*adapters, *([alignment] if alignment else [])):
             one.key = adapter_digest(one.folder)
-    for pair in rank_pairs(adapters, Gram(args.cache), alignment):
+    if bool(args.base) != bool(args.aligned):
+        raise ValueError("--base and --aligned belong together: what alignment changed is their difference")
+    shares = alignment_shares(adapters, ModelWeights(args.base), ModelWeights(args.aligned)) if args.base else None
+    for pair in rank_pairs(adapters, Gram(args.cache), alignment, shares):
         _print(pair.as_json())
     return 0
 
