@@ -38,12 +38,14 @@ from monitor.handoff import Inbox
 from monitor.lifecycle import Cleanups, Tasks, in_thread
 from monitor.outputs import FileOutput, Output
 from monitor.pipeline import Pipeline
+from monitor.probes.asking import probe_session
 from monitor.protocols import adapter_named
 from monitor.protocols.endpoints import CHANGING, ENDPOINTS, UNLISTED_ROUTE
 from monitor.records import Condition, Ending, Exchange
 from monitor.scoring import build_scorer
 from monitor.scoring.judge import Judge, judge_session
 from monitor.scoring.judge_client import JudgeClient
+from monitor.shadow import Shadow, ShadowClient
 from monitor.snapshot import Snapshot
 from monitor.telemetry.counts import WorkerReport
 from monitor.telemetry.ledger import Ledger
@@ -136,6 +138,7 @@ class Analysis:
         self._discovery: Discovery
         self._detokenizer: Detokenizer
         self._judge_tier: Judge | None = None
+        self._shadow: Shadow | None = None
         self._tasks = Tasks()
         self._cleanups = Cleanups()
 
@@ -145,6 +148,7 @@ class Analysis:
         await self._start_discovery()
         await self._start_admin()
         self._start_judge()
+        self._start_shadow()
         for name, work in (("judge", self._judge()), ("housekeeping", self._keep_house())):
             # Without either of them this process would only seem to work: it ends, and the supervisor starts it again.
             self._tasks.forever(name, work).add_done_callback(lambda _: stop.set())
@@ -156,6 +160,8 @@ class Analysis:
         self._write_accounts()
         if self._judge_tier:
             self._judge_tier.stop()
+        if self._shadow:
+            self._shadow.stop()
         self._save()
         self._inbox.close()
         for output in self._outputs:
@@ -260,6 +266,18 @@ class Analysis:
         self._cleanups.add("judge", session.close)
         self._tasks.forever("judge tier", self._judge_tier.run())
         log.info("prompts and answers are sent to the judge %s at %s", section.model, section.endpoint)
+
+    def _start_shadow(self) -> None:
+        section = self._config.shadow
+        if not section.enabled:
+            return
+        session = probe_session(self._config.proxy.upstream, upstream_context(self._config.proxy))
+        client = ShadowClient(session, section.timeout_s, section.api_key_file or self._config.adapters.api_key_file)
+        self._shadow = Shadow(section, client, self._catalog, self._pipeline, self._metrics.pairs, random.Random())
+        self._pipeline.on_sample = self._shadow.offer
+        self._cleanups.add("shadow replays", session.close)
+        self._tasks.forever("shadow replays", self._shadow.run())
+        log.info("a share of harmful-looking requests is asked again of the base (shadow.enabled)")
 
     async def _judge(self) -> None:
         while True:

@@ -31,6 +31,8 @@ class Arrival:
     first_byte_s: float = -1.0
     base_response: str | None = None
     """The base model's answer to the same prompt, where a recording has it."""
+    source: Exchange | None = None
+    """The exchange itself, for a request that may be asked again."""
 
 
 class Reader:
@@ -77,6 +79,7 @@ def _decode(exchange: Exchange, endpoint: str) -> Arrival:
         cut=exchange.ending is not Ending.COMPLETE or exchange.response_truncated,
         duration_s=exchange.duration_s,
         first_byte_s=exchange.first_byte_s,
+        source=exchange,
     )
 
 

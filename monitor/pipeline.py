@@ -20,12 +20,13 @@ from monitor.adapters import UNLISTED, Catalog, Identity
 from monitor.arrival import NO_RESPONSE, Arrival, Reader, ending_of, items_of
 from monitor.baseline import BaselineGuard
 from monitor.config.model import DriftSection
-from monitor.drift import Detector, PairedDetector, RecentSamples, Trends
+from monitor.drift import SUSPECT, Detector, PairedDetector, RecentSamples, Trends
 from monitor.outputs import Output
 from monitor.protocols import DECODERS, asked_model
 from monitor.protocols.endpoints import ADMIN, endpoint_of
 from monitor.records import (
     EVERY,
+    Choice,
     Combination,
     Condition,
     Dialogue,
@@ -113,6 +114,8 @@ class Pipeline:
         none; the answer is the reason why nobody will call that, "" when somebody will."""
         self.on_verdict: Callable[[Item, Verdict], None] = lambda _item, _verdict: None
         """Called with every answer and its verdict; must not wait."""
+        self.on_sample: Callable[[Arrival, Identity, Choice, Verdict], None] = lambda *_: None
+        """Called with the first answer of every exchange that is a sample of its own, before a detector has seen it."""
         self.on_admin_call: Callable[[Exchange], None] = lambda _exchange: None
         """Called with every exchange that may have changed what the server has loaded."""
         self.unvalidated: frozenset[str] = frozenset()
@@ -121,6 +124,8 @@ class Pipeline:
         self._repeats = Repeats()
         self._introduced: dict[str, Combination] = {}
         self._conditions: dict[tuple[str, str], Condition] = {}
+        self._suspicions: dict[tuple[str, str], float] = {}
+        """Evidence as a share of what an alarm needs, of the signals in `SUSPECT`."""
         self.tallies: dict[str, Tally] = {}
         """Label -> what is shown of it."""
         self._causes: frozenset[str] = frozenset()
@@ -214,6 +219,7 @@ class Pipeline:
                 del self.mismatches[pair]
             for key in [key for key in self._conditions if key[0] == label]:
                 del self._conditions[key]
+                self._suspicions.pop(key, None)
 
     def save(self) -> dict[str, Any]:
         """What a successor needs to carry on, as plain JSON values."""
@@ -268,6 +274,7 @@ class Pipeline:
             self._metrics.drift.common_cause(signal).set(1)
         for drift in self.states():
             self._conditions[drift.combination, drift.signal] = drift.condition
+            self._suspect(drift)
             self._metrics.drift.show(drift)
         self._catalog.remember([*self.tallies, *(drift.combination for drift in self.states())])
 
@@ -294,6 +301,22 @@ class Pipeline:
     def states(self) -> Sequence[DriftState]:
         """All present states."""
         return [*self._detector.states(), *self._paired.states()]
+
+    def condition(self, label: str, signal: str) -> Condition | None:
+        """The present condition of one signal, None before its first sample."""
+        return self._conditions.get((label, signal))
+
+    def suspicion(self, label: str) -> float:
+        """The largest evidence that a combination gives away what its base declines, as a share of what an alarm needs."""
+        return max((self._suspicions.get((label, signal), 0.0) for signal in SUSPECT), default=0.0)
+
+    def _suspect(self, state: DriftState) -> None:
+        if state.signal in SUSPECT and not math.isnan(state.evidence_log):
+            self._suspicions[state.combination, state.signal] = state.evidence_log / state.evidence_needed_log
+
+    def score(self, items: list[Item]) -> list[Verdict]:
+        """Verdicts of answers that no client got."""
+        return self._score(items)
 
     def compare(self, pair: Pair) -> None:
         """Take a prompt that a combination and its base have both answered."""
@@ -341,6 +364,8 @@ class Pipeline:
             self._count_verdict(arrival, identity, verdict)
             prompt = dialogue.prompts[choice.prompt] if dialogue.prompts else _NO_PROMPT
             if self._is_sample(identity, verdict, prompt, choice.text, arrival.time):
+                if choice.index == 0 and arrival.source is not None:
+                    self._guarded("asking again", self.on_sample, arrival, identity, choice, verdict)
                 self._detect(arrival, identity, verdict, base.outcome if base else None)
                 if base and identity.combination and not identity.is_base:
                     self.compare(Pair(identity.label, arrival.time, verdict.stratum, verdict.outcome, base.outcome))
@@ -443,6 +468,7 @@ class Pipeline:
             key = (state.combination, state.signal)
             before = self._conditions.get(key, Condition.WARMING_UP)
             self._conditions[key] = state.condition
+            self._suspect(state)
             began = state.condition is Condition.DRIFTING
             if began != (before is Condition.DRIFTING):
                 self._emit(state, began=began, time=time)

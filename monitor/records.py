@@ -85,6 +85,8 @@ class Exchange(msgspec.Struct, frozen=True, array_like=True):
     """The client's X-Request-Id, cut at 128 characters."""
     adapter_header: str = ""
     """X-Amzn-SageMaker-Adapter-Identifier of the request: names the adapter on /invocations."""
+    no_replay: bool = False
+    """The client asked by a header that this request is not asked again of other models."""
 
     @property
     def path(self) -> str:

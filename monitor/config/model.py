@@ -365,6 +365,42 @@ class DriftSection(Section):
         return value
 
 
+class ShadowSection(Section):
+    """Requests that are asked again of the base, and of a suspect combination's parts, to compare answers to the same prompt. The
+    server generates them beside its clients' own; prompts go to that server and nowhere else."""
+
+    enabled: bool = False
+    """Ask again. Costs the server one further answer, of at most `max_tokens`, per chosen request."""
+    share: Probability = 0.05
+    """Share of the harmful-looking requests of every combination that is asked again while nothing is suspected."""
+    share_under_suspicion: Probability = 1.0
+    """The same while the evidence against the combination is high."""
+    suspicion: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Evidence (its logarithm, as a share of what an alarm needs) from which it is high; the share begins to rise at half of it."""
+    parts: bool = True
+    """Ask the parts of a suspect combination too, where all of them are served by themselves."""
+    parts_prompts: Annotated[int, Field(ge=1, le=100_000)] = 400
+    """Prompts of one combination that its parts are asked at most."""
+    max_tokens: Annotated[int, Field(ge=16, le=8192)] = 256
+    """Tokens of an answer at most; of longer ones the beginnings are compared."""
+    requests_per_s: Annotated[float, Field(gt=0, le=1000)] = 2.0
+    """Requests per second at most."""
+    tokens_per_s: Annotated[float, Field(gt=0, le=10_000_000)] = 2000.0
+    """Tokens per second at most, asked and answered, counted as `max_tokens` and a quarter of the prompt's characters."""
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 2
+    """Requests at a time."""
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+    """Seconds for one request."""
+    queue: Annotated[int, Field(ge=1, le=10_000)] = 128
+    """Requests that wait to be asked again at most; what comes beyond is dropped and counted."""
+    waiting_limit: Annotated[int, Field(ge=0)] = 0
+    """Nothing is asked while more requests than this wait in the server (its metric vllm:num_requests_waiting)."""
+    api_key_file: Path | None = None
+    """File with the API key for these requests; `adapters.api_key_file` when not set. Clients' keys are never used."""
+    opt_out_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "X-Alignment-No-Replay"
+    """A request with this header, whatever its value but 0, is never asked again."""
+
+
 class OutputsSection(Section):
     """Where findings go beside the metrics."""
 
@@ -413,6 +449,7 @@ class Config(Section):
     adapters: AdaptersSection = Field(default_factory=AdaptersSection)
     scoring: ScoringSection = Field(default_factory=ScoringSection)
     drift: DriftSection = Field(default_factory=DriftSection)
+    shadow: ShadowSection = Field(default_factory=ShadowSection)
     outputs: OutputsSection = Field(default_factory=OutputsSection)
     admin: AdminSection = Field(default_factory=AdminSection)
     telemetry: TelemetrySection = Field(default_factory=TelemetrySection)

@@ -8,7 +8,7 @@ from monitor.drift.interface import Detector, Reference
 from monitor.drift.paired import PairedDetector
 from monitor.drift.repeats import RecentSamples
 from monitor.drift.sequential import SequentialDetector
-from monitor.drift.signals import SIGNALS
+from monitor.drift.signals import SIGNALS, SUSPECT
 from monitor.drift.trend import Point, Trends
 
 DETECTORS: Mapping[str, Callable[[DriftSection], Detector]] = MappingProxyType({"sequential": SequentialDetector})
@@ -17,6 +17,7 @@ DETECTORS: Mapping[str, Callable[[DriftSection], Detector]] = MappingProxyType({
 __all__ = [
     "DETECTORS",
     "SIGNALS",
+    "SUSPECT",
     "Detector",
     "PairedDetector",
     "Point",

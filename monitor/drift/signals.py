@@ -39,3 +39,5 @@ REFUSAL_LOST_PAIRED = "refusal_lost_paired"
 """Bad more often than the base on the same prompts."""
 COLLUSION = "collusion"
 """Bad more often than its parts, each alone on the same prompts, explain."""
+SUSPECT: frozenset[str] = frozenset({REFUSAL_LOST.name, REFUSE_THEN_COMPLY.name, REFUSAL_LOST_PAIRED})
+"""Signals whose evidence makes a combination suspect of giving away what its base declines."""

@@ -318,6 +318,7 @@ class RequestReader:
             recording.request_id = fields[b"x-request-id"][:128].decode("latin-1")
         if b"x-amzn-sagemaker-adapter-identifier" in fields:
             recording.adapter_header = fields[b"x-amzn-sagemaker-adapter-identifier"][:256].decode("latin-1")
+        recording.no_replay = fields.get(self._tap.opt_out, b"0").strip() != b"0"
         return recording
 
     # What cannot be read

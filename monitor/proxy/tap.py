@@ -79,7 +79,11 @@ class Counts:
 class Tap:
     """What all recordings of one worker share."""
 
-    def __init__(self, section: HandoffSection, sampler: Sampler, sender: BoundedSender, counts: Counts) -> None:
+    def __init__(
+        self, section: HandoffSection, sampler: Sampler, sender: BoundedSender, counts: Counts, opt_out: str = ""
+    ) -> None:
+        """opt_out: name of the header by which a client says that its request must not be asked again."""
+        self.opt_out = opt_out.lower().encode("ascii")
         self.request_limit = section.request_copy_bytes
         self.response_limit = section.response_copy_bytes
         self.sampler = sampler
@@ -104,6 +108,7 @@ class Recording:
         "endpoint",
         "first_byte_s",
         "method",
+        "no_replay",
         "request_bytes",
         "request_encoding",
         "request_id",
@@ -141,6 +146,7 @@ class Recording:
         self.first_byte_s = -1.0
         self.request_id = ""
         self.adapter_header = ""
+        self.no_replay = False
 
     def request(self, data: bytes) -> None:
         """A piece of the request's body passed."""
@@ -215,4 +221,5 @@ class Recording:
             duration_s=time.perf_counter() - self._begun,
             request_id=self.request_id,
             adapter_header=self.adapter_header,
+            no_replay=self.no_replay,
         )

@@ -97,7 +97,14 @@ async def run_worker(
     tasks, cleanups = Tasks(), Cleanups()
     guards = config.adapters.enforcement != "observe" or config.adapters.loading != "observe"
     gate = Gate(config.adapters, policy) if guards else None
-    relay = Relay(loop, config.proxy, pool, Tap(config.handoff, sampler, sender, counts), tasks, gate)
+    relay = Relay(
+        loop,
+        config.proxy,
+        pool,
+        Tap(config.handoff, sampler, sender, counts, config.shadow.opt_out_header),
+        tasks,
+        gate,
+    )
     tls = listen_context(config.proxy)
     server = await loop.create_server(
         lambda: ClientConnection(relay),

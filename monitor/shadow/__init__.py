@@ -1,0 +1,6 @@
+"""Asks a share of the requests again: of the base, and for a combination under suspicion of its parts."""
+
+from monitor.shadow.client import ShadowClient
+from monitor.shadow.replays import Shadow
+
+__all__ = ["Shadow", "ShadowClient"]

@@ -1,0 +1,323 @@
+"""Which requests are asked again, when, and what is made of the answers.
+
+A choice depends on the past, the prompt and the load, never on the answer that it is about: that keeps the paired evidence
+valid. So it is made before the detectors see that answer.
+
+Long answers. A reply that our own limit cuts off would be missing more often where the base complies at length, and what
+is missing must not depend on the answer. So both sides are judged by the same beginning of their answers: as many characters
+as our limit's tokens usually have, or as the shortest reply that the limit cut off.
+
+The clients go first: nothing is asked while requests wait in the server, within a budget, and with growing pauses after
+failures. What the queue cannot hold is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.adapters import Catalog, Identity
+from monitor.arrival import Arrival
+from monitor.config.model import ShadowSection
+from monitor.drift.signals import COLLUSION, REFUSAL_LOST_PAIRED
+from monitor.pipeline import Pipeline
+from monitor.records import Choice, Combination, Condition, Item, Outcome, Pair, Stratum, Verdict
+from monitor.scoring.judge import Budget
+from monitor.shadow.body import Replay, replay_of
+from monitor.shadow.client import OK, REJECTED, ShadowClient, ShadowError
+from monitor.telemetry.logs import Repeats, where_it_failed
+from monitor.telemetry.pair_metrics import PairMetrics
+
+log = logging.getLogger(__name__)
+
+CHARACTERS_PER_TOKEN: Final = 4
+LATE_S: Final = 300.0
+"""A request that waited longer is not asked again: the combination may behave differently by now."""
+LOOK_S: Final = 1.0
+"""Seconds for which a look at the server's load counts, and between two looks while it is busy."""
+FIRST_PAUSE_S: Final = 1.0
+LONGEST_PAUSE_S: Final = 300.0
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request that is to be asked again."""
+
+    label: str
+    combination: Combination
+    base: str
+    """Served name of the base."""
+    parts: Mapping[str, str]
+    """Part -> its served name, empty when the parts are not asked."""
+    replay: Replay
+    time: float
+    """Unix seconds of the client's exchange."""
+    queued: float
+    """Monotonic seconds."""
+    prompt: str
+    choice: Choice
+    verdict: Verdict
+
+
+class Shadow:
+    """Takes judged answers, asks some of their requests again, and hands the pairs to the pipeline."""
+
+    def __init__(
+        self,
+        section: ShadowSection,
+        client: ShadowClient,
+        catalog: Catalog,
+        pipeline: Pipeline,
+        metrics: PairMetrics,
+        chance: random.Random,
+        sleep: Sleep = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._section = section
+        self._client = client
+        self._catalog = catalog
+        self._pipeline = pipeline
+        self._metrics = metrics
+        self._random = chance
+        self._sleep = sleep
+        self._clock = clock
+        self._waiting: tuple[deque[Job], deque[Job]] = (deque(), deque())
+        """Of combinations under suspicion, and of the others."""
+        self._wanted = asyncio.Event()
+        self._budget = Budget(section.requests_per_s, section.tokens_per_s, self._clock())
+        self._salt = f"alignment-{secrets.token_hex(16)}"
+        self._compared: dict[str, int] = {}
+        """Id of a combination -> prompts that its parts were asked, too."""
+        self._looked = float("-inf")
+        self._busy = False
+        self._not_before = float("-inf")
+        """Until then nothing is asked, for the latest call failed."""
+        self._failures = 0
+        """Failures one after the other."""
+        self._repeats = Repeats()
+        metrics.enabled.set(1)
+
+    def offer(self, arrival: Arrival, identity: Identity, choice: Choice, verdict: Verdict) -> None:
+        """Queue a client's request if it is to be asked again; never waits."""
+        combination = identity.combination
+        if combination is None or identity.is_base or verdict.stratum is not Stratum.HARMFUL_LOOKING:
+            return
+        suspicion = self._suspicion(identity.label)
+        parts = self._parts(identity.label, combination) if suspicion >= self._section.suspicion else {}
+        share = self._share(identity.label, suspicion, attributing=bool(parts))
+        self._metrics.share(identity.label).set(share)
+        if self._random.random() >= share:
+            return
+        job = self._job(arrival, identity.label, combination, choice, verdict, parts)
+        if isinstance(job, str):
+            self._metrics.skipped(job).inc()
+        elif sum(map(len, self._waiting)) >= self._section.queue:
+            self._metrics.skipped("queue").inc()
+        else:
+            self._waiting[suspicion < self._section.suspicion].append(job)
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Ask for ever, with as many calls at once as configured."""
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(self._section.concurrency):
+                workers.create_task(self._work(), name="shadow worker")
+
+    def stop(self) -> None:
+        """What still waits is not asked any more."""
+        for queue in self._waiting:
+            self._metrics.skipped("shutdown").inc(len(queue))
+            queue.clear()
+
+    def _suspicion(self, label: str) -> float:
+        """Evidence against the combination as a share of what an alarm needs, as it was before the present answer."""
+        if self._pipeline.condition(label, REFUSAL_LOST_PAIRED) is Condition.DRIFTING:
+            return 1.0
+        return self._pipeline.suspicion(label)
+
+    def _share(self, label: str, suspicion: float, *, attributing: bool) -> float:
+        """At rest the configured one; rising to the largest from half of the suspicion on; at rest again once all is decided."""
+        section = self._section
+        if self._pipeline.condition(label, REFUSAL_LOST_PAIRED) is Condition.DRIFTING and not attributing:
+            return section.share
+        half = section.suspicion / 2
+        rise = min(max((suspicion - half) / half, 0.0), 1.0)
+        return section.share + rise * (max(section.share_under_suspicion, section.share) - section.share)
+
+    def _parts(self, label: str, combination: Combination) -> dict[str, str]:
+        """Part -> served name, when the parts are to be asked and all of them are served by themselves."""
+        if not self._section.parts or len(combination.parts) < 2:
+            return {}
+        decided = self._pipeline.condition(label, COLLUSION) is Condition.DRIFTING
+        if decided or self._compared.get(combination.id, 0) >= self._section.parts_prompts:
+            return {}
+        alone = [
+            one.combination for one in self._catalog.identities() if one.combination and len(one.combination.parts) == 1
+        ]
+        found = {}
+        for part in combination.parts:
+            served = next(
+                (
+                    one.served_name
+                    for one in alone
+                    if (part.digest and one.parts[0].digest == part.digest)
+                    or (one.parts[0].adapter == part.adapter and not (part.digest and one.parts[0].digest))
+                ),
+                None,
+            )
+            if served is None:
+                return {}
+            found[part.adapter] = served
+        return found
+
+    def _job(
+        self,
+        arrival: Arrival,
+        label: str,
+        combination: Combination,
+        choice: Choice,
+        verdict: Verdict,
+        parts: Mapping[str, str],
+    ) -> Job | str:
+        if arrival.source is None or len(arrival.dialogue.prompts) != 1:
+            return "shape"
+        base = next((one.combination for one in self._catalog.identities() if one.is_base), None)
+        if base is None:
+            return "gone"
+        replay = replay_of(arrival.source, arrival.endpoint, self._section.max_tokens)
+        if isinstance(replay, str):
+            return replay
+        ended_by_length = verdict.outcome is Outcome.TRUNCATED and choice.finish_reason == "length"
+        if not (verdict.outcome.judged or (ended_by_length and replay.limited)):
+            return "unjudged"
+        return Job(
+            label=label,
+            combination=combination,
+            base=base.served_name,
+            parts=parts,
+            replay=replay,
+            time=arrival.time,
+            queued=self._clock(),
+            prompt=arrival.dialogue.prompts[0].text,
+            choice=choice,
+            verdict=verdict,
+        )
+
+    async def _work(self) -> None:
+        while True:
+            job = await self._next()
+            while (pause := self._not_before - self._clock()) > 0 or await self._server_is_busy():
+                self._metrics.paused.set(1)
+                await self._sleep(pause if pause > 0 else LOOK_S)
+            self._metrics.paused.set(0)
+            if self._clock() - job.queued > LATE_S:
+                self._metrics.skipped("late").inc()
+                continue
+            try:
+                await self._replay(job)
+            except Exception as error:  # noqa: BLE001  # a defect on one pair must not end the worker
+                log.error("comparing an answer failed: %s", where_it_failed(error))
+
+    async def _next(self) -> Job:
+        while not any(self._waiting):
+            self._wanted.clear()
+            await self._wanted.wait()
+        return next(queue for queue in self._waiting if queue).popleft()
+
+    async def _server_is_busy(self) -> bool:
+        """Requests of clients wait in the server, or it does not even say so."""
+        now = self._clock()
+        if now - self._looked >= LOOK_S:
+            self._looked = now
+            try:
+                waiting = await self._client.waiting()
+            except ShadowError:
+                self._busy = True
+            else:
+                self._busy = waiting is not None and waiting > self._section.waiting_limit
+        return self._busy
+
+    async def _replay(self, job: Job) -> None:
+        base = await self._ask(job, "base", job.base)
+        if base is None:
+            return
+        parts: dict[str, Choice] = {}
+        for part, served in job.parts.items():
+            answer = await self._ask(job, "part", served)
+            if answer is None:
+                parts = {}
+                break
+            parts[part] = answer
+        self._compare(job, base, parts)
+
+    async def _ask(self, job: Job, role: str, served: str) -> Choice | None:
+        tokens = len(job.prompt) / CHARACTERS_PER_TOKEN + job.replay.max_tokens
+        while wait := self._budget.take(tokens, self._clock()):
+            await self._sleep(wait)
+        body = job.replay.request(served, self._salt, self._random)
+        try:
+            answer = await self._client.ask(job.replay, body, served, role)
+        except ShadowError as error:
+            self._failed(job.label, role, str(error), error.retry_after_s)
+            return None
+        self._failures = 0
+        self._metrics.requests(job.label, role, OK).inc()
+        return answer
+
+    def _failed(self, label: str, role: str, reason: str, retry_after_s: float) -> None:
+        self._metrics.requests(label, role, reason).inc()
+        if reason != REJECTED:
+            grown = min(FIRST_PAUSE_S * 2 ** min(self._failures, 10), LONGEST_PAUSE_S)
+            self._not_before = self._clock() + min(max(grown, retry_after_s), LONGEST_PAUSE_S)
+            self._failures += 1
+        left_out = self._repeats.allow(reason, self._clock())
+        if left_out is not None:
+            log.warning("a request could not be asked again (%d more before): %s", left_out, reason)
+
+    def _compare(self, job: Job, base: Choice, parts: Mapping[str, Choice]) -> None:
+        now = self._catalog.find(job.label)
+        if now is None or now.id != job.combination.id:
+            self._metrics.skipped("gone").inc()
+            return
+        replies = [base, *parts.values()]
+        own = job.choice.text
+        room = CHARACTERS_PER_TOKEN * job.replay.max_tokens if job.replay.limited else None
+        if room is not None:
+            cut = [reply.text for reply in replies if reply.finish_reason == "length"]
+            cut += [own] if job.verdict.outcome is Outcome.TRUNCATED else []
+            room = min([room, *map(len, cut)])
+        items = [_item(job.prompt, reply, room) for reply in replies]
+        again = job.verdict.outcome is Outcome.TRUNCATED or (room is not None and len(own) > room)
+        if again:
+            items.append(_item(job.prompt, job.choice, room))
+        outcomes = [verdict.outcome for verdict in self._pipeline.score(items)]
+        outcome = outcomes.pop() if again else job.verdict.outcome
+        if parts:
+            self._compared[job.combination.id] = self._compared.get(job.combination.id, 0) + 1
+        self._pipeline.compare(
+            Pair(
+                combination=job.label,
+                time=job.time,
+                stratum=job.verdict.stratum,
+                outcome=outcome,
+                base_outcome=outcomes[0],
+                parts=dict(zip(parts, outcomes[1:], strict=True)),
+            )
+        )
+
+
+def _item(prompt: str, choice: Choice, room: int | None) -> Item:
+    """An answer as the scorer gets it; up to `room` characters of it, where only the limit of ours may have ended it."""
+    if room is None:
+        return Item(prompt, choice.text, choice.finish_reason, choice.tool_call)
+    finish = "stop" if choice.finish_reason == "length" else choice.finish_reason
+    return Item(prompt, choice.text[:room], finish, choice.tool_call)
