@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from monitor.snapshot import Snapshot
+
 START_S = 60.0
 """A busy machine may take long to import everything."""
 POLL_S = 0.02
@@ -89,6 +91,17 @@ class Sidecar:
             if kind.encode() in command[:5]:
                 found.append(int(entry))
         return found
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """The state that a successor of the analysis would carry on from now."""
+        (analysis,) = self.children("analysis")
+        words = Path(f"/proc/{analysis}/cmdline").read_bytes().split(b"\0")
+        number = words[words.index(b"--snapshot-fd") + 1].decode()
+        descriptor = os.open(f"/proc/{analysis}/fd/{number}", os.O_RDONLY)
+        try:
+            return Snapshot(descriptor).restore()
+        finally:
+            os.close(descriptor)
 
     async def ready(self) -> bool:
         """The monitor says that it is ready."""

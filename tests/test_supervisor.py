@@ -13,8 +13,6 @@ import pytest
 from running_sidecar import Sidecar, SidecarStarter, eventually, free_ports
 from scripted_upstream import Peer, ScriptedUpstream, plain
 
-from monitor.snapshot import Snapshot
-
 CHAT = b'{"model": "base", "messages": [{"role": "user", "content": "How do I bake bread?"}]}'
 ANSWER = plain(
     b'{"id": "c1", "object": "chat.completion", "model": "base", "choices": [{"index": 0, "finish_reason": "stop", '
@@ -82,14 +80,7 @@ async def test_no_death_or_stop_of_a_child_loses_a_reply(sidecar: SidecarStarter
     assert depth == [0, 0]
 
     # killed: requests pass, a successor carries on from the snapshot, the worker's counts go on
-    async def saved() -> bool:
-        return Snapshot(snapshot).restore() is not None
-
-    snapshot = os.open(f"/proc/{analysis}/fd/{snapshot_descriptor(analysis)}", os.O_RDONLY)
-    try:
-        await eventually(saved, "a snapshot")
-    finally:
-        os.close(snapshot)
+    await eventually(lambda: running.snapshot() is not None, "a snapshot")
     os.kill(analysis, signal.SIGKILL)
     await ask(running, 20)
     await restarted(running, "analysis")
@@ -103,12 +94,6 @@ async def test_no_death_or_stop_of_a_child_loses_a_reply(sidecar: SidecarStarter
     assert running.children("worker") != [worker]
     await seen(running, 521)
     assert await running.terminate() == 0
-
-
-def snapshot_descriptor(pid: int) -> str:
-    """Number of the descriptor that a process was given for its snapshot."""
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return words[words.index(b"--snapshot-fd") + 1].decode()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

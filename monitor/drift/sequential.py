@@ -34,7 +34,7 @@ from typing import Any, Final
 import numpy as np
 
 from monitor.config.model import DriftSection
-from monitor.drift.fleet import CommonCause, Pace
+from monitor.drift.fleet import CommonCause, Pace, share_of_each
 from monitor.drift.interface import Reference
 from monitor.drift.signals import OVER_REFUSAL, REFUSAL_LOST, SIGNALS, Signal
 from monitor.drift.window import BitWindow
@@ -373,6 +373,9 @@ class SequentialDetector:
         """See whether what happened to this combination happens to all."""
         self._take_part(signal, combination, track)
         streams = self._streams[signal.name]
+        _, each = share_of_each(len(streams.sharing), self._needed, self._start)
+        if not streams.cause.standing and not combination.is_base and track.evidence < each:
+            return  # one that has little changes nothing: told without looking at all of them
         if streams.cause.standing is not self._look(streams):
             streams.cause = CommonCause(standing=not streams.cause.standing, since=time)
 

@@ -116,6 +116,13 @@ class RateEvidence:
 
     def update(self, columns: Columns, bad: NDArray[np.bool_]) -> None:
         """Take one answer of each of these streams (no stream twice); bad: which of them are bad."""
+        if len(columns) == self.sums.shape[1]:  # all of them: in place, in half the time
+            of_all = np.empty(len(columns), dtype=np.bool_)
+            of_all[columns] = bad
+            self.sums += 1
+            self.sums *= np.where(of_all, self._bad, self._good)
+            np.minimum(self.sums, self.ceiling, out=self.sums)
+            return
         factors = np.where(bad, self._bad[:, columns], self._good[:, columns])
         self.sums[:, columns] = np.minimum((self.sums[:, columns] + 1) * factors, self.ceiling)
 

@@ -82,6 +82,18 @@ def test_many_streams_are_updated_at_once_as_one_by_one():
     assert np.allclose(at_once.evidence, singly.evidence)
 
 
+def test_all_streams_at_once_in_any_order_are_updated_as_some_of_them():
+    rng = np.random.default_rng(2)
+    whole, parts = (RateEvidence(np.array([0.01, 0.03, 0.1, 0.5]), ceiling=50) for _ in range(2))
+    for _ in range(30):
+        columns, bad = rng.permutation(4), rng.random(4) < 0.4
+        whole.update(columns, bad)
+        parts.update(columns[:2], bad[:2])
+        parts.update(columns[2:], bad[2:])
+    assert np.allclose(whole.sums, parts.sums)
+    assert whole.sums.max() <= 50
+
+
 @given(st.lists(st.booleans(), max_size=40))
 def test_one_stream_alone_is_updated_as_among_others(path):
     one = RateEvidence(np.array([0.03, 0.2]), ceiling=1e4)
