@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.config.model import Baseline, DriftSection
@@ -32,6 +32,7 @@ def state_of(detector, name, signal="refusal_lost"):
 
 
 @given(st.lists(st.tuples(st.integers(0, 5 * 3600), st.integers(0, 3)), max_size=100))
+@settings(deadline=None)
 def test_the_pace_is_that_of_the_hours_of_the_last_day_that_are_over(steps):
     pace, time, taken = Pace(), 1e9, []
     for gap, samples in steps:
@@ -97,6 +98,7 @@ def test_a_restart_gives_no_second_start():
 
 @pytest.mark.parametrize("start", [0.0, 1e3])
 @given(st.lists(st.floats(0, 1e7), min_size=1, max_size=40))
+@settings(deadline=None)
 def test_the_sum_of_those_who_share_a_cause_reaches_what_is_needed(start, evidence):
     _, each = share_of_each(len(evidence), 1e6, start)
     held = np.array(evidence)

@@ -1,7 +1,7 @@
 """What counts as a sample of its own: by prompt, by conversation, by time, and within bounds."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.drift import RecentSamples
@@ -78,6 +78,7 @@ def test_a_forgotten_combination_begins_anew():
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.floats(0, 50)), max_size=80))
+@settings(deadline=None)
 def test_within_its_capacity_it_is_exact_and_beyond_it_never_holds_more(asked):
     roomy, tight = RecentSamples(100.0), RecentSamples(100.0, capacity=8)
     counted, time = {}, 0.0
