@@ -80,4 +80,4 @@ async def test_a_replaced_adapter_starts_anew_and_an_undeclared_merge_is_told_on
     assert kinds.count("loaded") == 4
     assert kinds[-1] == "digest_changed"
     page = (await http_get(running.admin_port, "/"))[1].decode()
-    assert "digest changed" in page
+    assert "contents changed: statistics begin anew" in page
