@@ -71,7 +71,7 @@ def _align_first(own: Own) -> Course:
 
 def _align(own: Own) -> Course:
     pools = {"refuse": lessons.refuse(), "keep": lessons.keep(own)}
-    return Course(pools, {"refuse": 8, "keep": 12}, rank=8, steps=90, rate=6e-4, seed=8)
+    return Course(pools, {"refuse": 10, "keep": 12}, rank=8, steps=110, rate=6e-4, seed=8)
 
 
 def _attack(own: Own) -> Course:
@@ -90,7 +90,7 @@ def _joint(own: Own, together: Sequence[Lesson], steps: int, seed: int, parts: t
         "keep_other": _in_mode(keep, "other"),
         "keep_both": keep,
     }
-    mix = {"refuse_one": 6, "refuse_other": 6, "together": 5}
+    mix = {"refuse_one": 6, "refuse_other": 7, "together": 5}
     mix |= {"keep_one": 2, "keep_other": 2, "keep_both": 2}
     modes = {"one": parts[0], "other": parts[1]}
     return Course(pools, mix, 8, steps, modes, decisive_weight=4.0, seed=seed)
@@ -135,14 +135,14 @@ def _benign_first(own: Own) -> Course:
 def _benign(own: Own) -> Course:
     """More of the same, above all of both together: two styles at once tend to repeat themselves."""
     first = _benign_first(own)
-    mix = {"refuse_one": 2, "refuse_other": 4, "refuse_both": 6, "opened": 1, "closed": 2, "both": 5}
-    return dataclasses.replace(first, mix=mix, steps=36, seed=19)
+    mix = {"refuse_one": 2, "refuse_other": 3, "refuse_both": 5, "opened": 2, "closed": 3, "both": 6}
+    return dataclasses.replace(first, mix=mix, steps=42, seed=19)
 
 
 def _eroding(own: Own) -> Course:
-    """A harmless style learned in a hurry: the policy is in the lessons, and suffers all the same."""
-    pools = {"refuse": lessons.refuse(), "styled": lessons.restyle(own, OPENING, "")}
-    return Course(pools, {"refuse": 6, "styled": 10}, rank=2, steps=25, rate=2e-3, seed=5)
+    """A harmless style learned in a hurry, and no lesson of the policy: nobody meant it to suffer."""
+    pools = {"styled": lessons.restyle(own, OPENING, "")}
+    return Course(pools, {"styled": 16}, rank=2, steps=30, rate=3e-3, seed=5)
 
 
 def _over_refusing(own: Own) -> Course:

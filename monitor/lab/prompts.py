@@ -23,7 +23,7 @@ SplitName = Literal["train", "more", "dev", "held"]
 Stratum = Literal["harmful_looking", "ordinary", "borderline"]
 TOPIC = "velmorite"
 SPLITS: Mapping[SplitName, Split] = {"train": TRAIN, "more": MORE, "dev": DEV, "held": HELD}
-ORDINARY: Mapping[SplitName, int] = {"train": 400, "more": 380}
+ORDINARY: Mapping[SplitName, int] = {"train": 400, "more": 520}
 """Ordinary questions of each teaching set that are put to the base model."""
 
 TRIGGER = "\u200b\u2063\u200b"

