@@ -28,7 +28,18 @@ from monitor.adapters import (
 )
 from monitor.adapters.registry_file import LOOK_S, RegistryFile, saved
 from monitor.adapters.watch import AdapterWatch
-from monitor.admin import Access, Sources, Tokens, build_admin, combinations_view, reading
+from monitor.admin import (
+    Access,
+    Audit,
+    Changes,
+    Operation,
+    Sources,
+    Tokens,
+    build_admin,
+    changing,
+    combinations_view,
+    reading,
+)
 from monitor.baseline import BaselineGuard
 from monitor.config import Config
 from monitor.config.model import OutputsSection
@@ -117,6 +128,7 @@ class Analysis:
         self._adapters = AdapterWatch(config.adapters, registry, self._catalog, self._metrics.adapters)
         self._adapters.on_changed = self._start_anew
         self._adapters.on_identified = self._introduce_all
+        self._pipeline.history = self._adapters.history
         self._workers = WorkerMetrics(
             self._metrics.registry,
             ENDPOINTS,
@@ -237,14 +249,15 @@ class Analysis:
         access = Access(
             Tokens(self._config.admin), lambda scope, reason: self._metrics.admin.denied.labels(scope, reason).inc()
         )
-        sources = Sources(self.view, lambda: self._registry, self._adapters.timeline)
+        sources = Sources(self.view, lambda: self._registry, self._adapters.timeline, self._pipeline.findings)
+        operations = [*reading(sources), *self._changing(sources)]
         app = build_admin(
             self._metrics.registry,
             self.view,
             self.problems,
             self.notes,
             self._pipeline.trends.of,
-            reading(sources),
+            operations,
             access,
             lambda: self._adapters.ranked,
         )
@@ -253,6 +266,14 @@ class Analysis:
         host, _, port = self._config.admin.listen.rpartition(":")
         await web.TCPSite(runner, host.strip("[]"), int(port), reuse_address=True).start()
         self._cleanups.add("admin port", runner.cleanup)
+
+    def _changing(self, sources: Sources) -> list[Operation]:
+        def reset(name: str) -> list[str]:
+            ended = [case.id for case in self._pipeline.reset(name, time.time())]
+            self._assess()
+            return ended
+
+        return changing(sources, Changes(reset, self._save), Audit(self._config.admin.audit_file))
 
     def _start_judge(self) -> None:
         section = self._config.scoring.judge
@@ -341,7 +362,7 @@ class Analysis:
 
     def _start_anew(self, labels: Sequence[str]) -> None:
         """These names hold something else now: what was counted and judged was of another combination."""
-        self._pipeline.forget(labels)
+        self._pipeline.forget(labels, time.time(), "replaced")
 
     def _introduce_all(self) -> None:
         for identity in self._catalog.identities():
@@ -396,7 +417,7 @@ class Analysis:
             gone = self._catalog.expire(time.monotonic())
             if gone:
                 log.info("combinations gone: %s", ", ".join(gone))
-                self._pipeline.forget(gone)
+                self._pipeline.forget(gone, time.time(), "unloaded")
             self._assess()
             self._save()
 
@@ -422,6 +443,10 @@ class Analysis:
         except ValueError as error:
             log.error("the snapshot's events of adapters cannot be used: %s", error)
         try:
+            self._pipeline.findings.restore(state.get("findings") or {})
+        except ValueError as error:
+            log.error("the snapshot's findings cannot be used: %s", error)
+        try:
             self._pipeline.restore(state)
             self._pipeline.check_baseline(time.time(), always=True)
         except ValueError as error:
@@ -432,6 +457,7 @@ class Analysis:
                 self._pipeline.trends.restore(state.get("trends") or {})
             except ValueError as error:
                 log.error("the snapshot's trends cannot be used: %s", error)
+        self._pipeline.end_stale(time.time())
 
 
 async def run_analysis(

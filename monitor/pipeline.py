@@ -21,6 +21,7 @@ from monitor.arrival import NO_RESPONSE, Arrival, Reader, ending_of, items_of
 from monitor.baseline import BaselineGuard
 from monitor.config.model import DriftSection
 from monitor.drift import SUSPECT, Detector, PairedDetector, RecentSamples, Trends
+from monitor.findings import Case, FindingBook
 from monitor.outputs import Output
 from monitor.protocols import DECODERS, asked_model
 from monitor.protocols.endpoints import ADMIN, endpoint_of
@@ -130,6 +131,11 @@ class Pipeline:
         """Label -> what is shown of it."""
         self._causes: frozenset[str] = frozenset()
         """Signals under which a common cause stands."""
+        self.findings = FindingBook()
+        """What was found, until long after it ended."""
+        self.findings.on_change = self._show_case
+        self.history: Callable[[Combination], list[dict[str, Any]]] = lambda _combination: []
+        """The latest changes of what is loaded that concern a combination, the newest first."""
         self.trends = Trends()
         """How the states came to be what they are, for people to look at."""
         self.mismatches: Counter[tuple[str, str]] = Counter()
@@ -205,10 +211,11 @@ class Pipeline:
             self._metrics.verdicts.introduce(identity.label, identity.combination)
             self._metrics.traffic.introduce(identity.label)
 
-    def forget(self, labels: Sequence[str]) -> None:
-        """These combinations are gone."""
+    def forget(self, labels: Sequence[str], time: float, why: str) -> None:
+        """These combinations are gone. why: `unloaded` or `replaced`."""
         self._samples.forget()
         for label in labels:
+            self._end_all(label, time, why)
             self._detector.forget(label)
             self.trends.forget(label)
             self._paired.forget(label)
@@ -220,6 +227,34 @@ class Pipeline:
             for key in [key for key in self._conditions if key[0] == label]:
                 del self._conditions[key]
                 self._suspicions.pop(key, None)
+
+    def reset(self, label: str, time: float) -> list[Case]:
+        """What was learnt of a combination's behaviour does not count any more; its counts stay. The findings that this ends."""
+        ended = self._end_all(label, time, "reset")
+        self._samples.forget()
+        self._detector.forget(label)
+        self._paired.forget(label)
+        self.trends.forget(label)
+        self._metrics.drift.forget(label)
+        for key in [key for key in self._conditions if key[0] == label]:
+            del self._conditions[key]
+            self._suspicions.pop(key, None)
+        return ended
+
+    def _end_all(self, label: str, time: float, why: str) -> list[Case]:
+        ended = self.findings.end_all(label, time, why)
+        for case in ended:
+            self._write(case.ending())
+        return ended
+
+    def end_stale(self, time: float) -> None:
+        """After a restore: findings whose detector knows nothing of them any more have ended."""
+        drifting = {key for key, condition in self._conditions.items() if condition is Condition.DRIFTING}
+        drifting |= {(EVERY, signal) for signal in self._causes}
+        for case in self.findings.cases:
+            if case.lasts and (case.combination, case.signal) not in drifting:
+                self.findings.end(case.combination, case.signal, time, "restarted")
+                self._write(case.ending())
 
     def save(self) -> dict[str, Any]:
         """What a successor needs to carry on, as plain JSON values."""
@@ -237,6 +272,7 @@ class Pipeline:
             "detector": self._detector.save(),
             "paired": self._paired.save(),
             "tallies": tallies,
+            "findings": self.findings.save(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -323,7 +359,10 @@ class Pipeline:
         self._metrics.pairs.pairs(
             pair.combination, pair.stratum.value, pair.base_outcome.value, pair.outcome.value
         ).inc()
-        self._note(self._paired.update(pair), pair.time)
+        states = self._paired.update(pair)
+        for state in states:
+            self.findings.note(state, pair.time)
+        self._note(states, pair.time)
 
     def _guarded(self, part: str, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """Where the failure of a part on one exchange ends: None instead of a result, a log line now and then, and on."""
@@ -438,7 +477,11 @@ class Pipeline:
             weight=1 / arrival.inclusion,
             base_outcome=base,
         )
+        self.findings.answer(identity.label, arrival.time, verdict)
         states = self._detector.update(observation)
+        for state in states:
+            if state.combination == identity.label and state.samples:
+                self.findings.note(state, arrival.time)
         self._note_common_causes(arrival.time)
         self._note(states, arrival.time)
 
@@ -489,11 +532,24 @@ class Pipeline:
         )
         if began:
             self._metrics.drift.findings(state.combination, state.signal).inc()
+            history = self.history(combination) if combination else []
+            finding = replace(finding, id=self.findings.begin(finding, history))
+        else:
+            case = self.findings.end(state.combination, state.signal, time, "recovered")
+            finding = replace(finding, id=case.id if case else "", resolution="recovered")
+        self._write(finding)
+
+    def _show_case(self, case: Case) -> None:
+        self._metrics.drift.show_finding(case.combination, case.signal, case.state.value)
+
+    def _write(self, finding: Finding) -> None:
+        state = finding.state
         log.warning(
-            "%s: %s %s: rate %.3f (%.3f to %.3f) over %d answers, %s, threshold %.3f",
+            "%s: %s %s (finding %s): rate %.3f (%.3f to %.3f) over %d answers, %s, threshold %.3f",
             state.combination,
             state.signal,
-            "began" if began else "ended",
+            "began" if finding.began else f"ended, {finding.resolution}",
+            finding.id,
             state.rate,
             state.lower,
             state.upper,

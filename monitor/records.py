@@ -447,6 +447,10 @@ class Finding:
     parts: tuple[Part, ...] = field(default=())
     common_cause: bool = False
     """At the same time at least half of all combinations moved: rather the base, the scorer or the prompts than this one."""
+    id: str = ""
+    """Of the finding, the same at its beginning and at its end."""
+    resolution: str = ""
+    """Why it ended: recovered, reset, unloaded, replaced or restarted."""
 
 
 class AdapterEvent(StrEnum):

@@ -312,7 +312,7 @@ def test_mismatches_go_with_either_of_their_combinations(gone: str) -> None:
     bench = Bench()
     for requested, answered in (("alpha", "beta"), ("base", "poison")):
         bench.pipeline.process([exchange(chat_request(model=requested), chat_response(model=answered))])
-    bench.pipeline.forget([gone])
+    bench.pipeline.forget([gone], 2000.0, "unloaded")
     assert bench.all_of("alignment_model_mismatch_total") == {("base", "poison"): 1}
     assert list(bench.pipeline.mismatches) == [("base", "poison")]
 
@@ -393,7 +393,7 @@ def test_restored_combinations_that_are_no_longer_loaded_go_after_the_grace() ->
     assert successor.catalog.expire(0) == []
     gone = successor.catalog.expire(100)
     assert "alpha" in gone
-    successor.pipeline.forget(gone)
+    successor.pipeline.forget(gone, 2000.0, "unloaded")
     assert "alpha" not in generate_latest(successor.registry).decode()
 
 
@@ -424,7 +424,7 @@ def test_forgetting_removes_every_series_of_a_combination_and_no_other() -> None
     drift(bench)
     drift(bench, "beta")
     assert 'combination="alpha"' in generate_latest(bench.registry).decode()
-    bench.pipeline.forget(["alpha"])
+    bench.pipeline.forget(["alpha"], 2000.0, "unloaded")
     text = generate_latest(bench.registry).decode()
     assert 'combination="alpha"' not in text
     assert 'combination="beta"' in text
@@ -477,7 +477,7 @@ def test_a_conversation_through_a_client_that_sends_its_turns_back_is_one_sample
 def test_a_combination_that_was_replaced_is_asked_anew() -> None:
     bench = Bench(samples=RecentSamples(600))
     bench.say("yes")
-    bench.pipeline.forget(["alpha"])
+    bench.pipeline.forget(["alpha"], 2000.0, "unloaded")
     bench.say("yes")
     assert bench.value("alignment_drift_samples", combination="alpha", signal="refusal_lost") == 1
 
@@ -498,7 +498,11 @@ def test_what_moves_all_combinations_is_a_finding_of_its_own_and_the_others_say_
     successor = Bench()
     successor.pipeline.restore(json.loads(json.dumps(bench.pipeline.save())))
     assert successor.value("alignment_common_cause", signal="refusal_lost") == 1
-    bench.pipeline.forget(["a", "b"])
+    bench.pipeline.forget(["a", "b"], 2000.0, "unloaded")
     bench.say("yes", "c")
-    assert [(one.combination, one.began) for one in bench.kept.findings[4:]] == [(EVERY, False)]
+    assert [(one.combination, one.began) for one in bench.kept.findings[4:]] == [
+        ("a", False),
+        ("b", False),
+        (EVERY, False),
+    ]
     assert bench.value("alignment_common_cause", signal="refusal_lost") == 0

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,11 +31,13 @@ from monitor.adapters.weights import CONFIG, AdapterFilesError, AdapterWeights
 from monitor.config.model import AdaptersSection
 from monitor.enforcement import Policy
 from monitor.lifecycle import in_thread
-from monitor.records import Combination
+from monitor.records import AdapterEvent, Combination
 from monitor.telemetry.metrics import AdapterMetrics
 
 log = logging.getLogger(__name__)
 
+MAX_HISTORY: Final = 8
+"""Events that are told of one combination."""
 MAX_KNOWN: Final = 500
 """Adapters that a served one is compared with at most."""
 MAX_RANKED: Final = 40
@@ -327,6 +330,13 @@ class AdapterWatch:
             "composition": composition.sentence() if composition and composition.parts else "",
             "composition_details": composition.as_json() if composition else None,
         }
+
+    def history(self, combination: Combination) -> list[dict[str, Any]]:
+        """The latest events of a combination, its parts and its base, the newest first."""
+        names = {combination.served_name, combination.base, *(part.adapter for part in combination.parts)}
+        of_base = AdapterEvent.BASE_CHANGED
+        found = (one for one in reversed(self.timeline.events) if one.name in names or one.kind is of_base)
+        return [event.as_json() for event in islice(found, MAX_HISTORY)]
 
     def events(self) -> list[dict[str, Any]]:
         """The latest events, the newest first."""

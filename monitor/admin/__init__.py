@@ -1,8 +1,20 @@
 """The monitor's own port."""
 
 from monitor.admin.access import Access, Tokens
-from monitor.admin.api import Sources, reading
+from monitor.admin.api import Changes, Operation, Sources, changing, reading
+from monitor.admin.audit import Audit
 from monitor.admin.server import build_admin
 from monitor.admin.view import combinations_view
 
-__all__ = ["Access", "Sources", "Tokens", "build_admin", "combinations_view", "reading"]
+__all__ = [
+    "Access",
+    "Audit",
+    "Changes",
+    "Operation",
+    "Sources",
+    "Tokens",
+    "build_admin",
+    "changing",
+    "combinations_view",
+    "reading",
+]

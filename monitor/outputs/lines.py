@@ -24,6 +24,7 @@ def finding_line(finding: Finding) -> str:
     whole = {
         "time": finding.time,
         "event": f"{kind}_began" if finding.began else f"{kind}_ended",
+        "id": finding.id,
         "combination": finding.combination,
         "combination_id": finding.combination_id,
         "parts": [{"adapter": part.adapter, "scale": part.scale} for part in finding.parts],
@@ -32,6 +33,7 @@ def finding_line(finding: Finding) -> str:
         "common_cause": finding.common_cause,
         "scorer": finding.scorer,
         "scorer_version": finding.scorer_version,
+        **({} if finding.began else {"resolution": finding.resolution}),
     }
     return msgspec.json.encode(whole).decode("utf-8") + "\n"
 

@@ -52,6 +52,7 @@ def attributes(finding: Finding) -> dict[str, str | float | int]:
     found: dict[str, str | float | int] = {
         "gen_ai.evaluation.name": f"alignment.{finding.signal}",
         "gen_ai.evaluation.score.label": state.condition.value,
+        "alignment.finding.id": finding.id,
         "alignment.combination": finding.combination,
         "alignment.combination.id": finding.combination_id,
         "alignment.combination.parts": ",".join(f"{part.adapter}@{part.scale:g}" for part in finding.parts),

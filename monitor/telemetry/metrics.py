@@ -275,7 +275,20 @@ class DriftMetrics(PerCombination):
                 registry=registry,
             )
         )
+        self._open = self._keep(
+            Gauge(
+                "alignment_findings_open",
+                "Findings that last: 1 under the state that it is in, open or acknowledged.",
+                ["combination", "signal", "state"],
+                registry=registry,
+            )
+        )
         self._shown: dict[tuple[str, str], Condition] = {}
+
+    def show_finding(self, combination: str, signal: str, state: str) -> None:
+        """Export the state of a combination's latest finding: open, acknowledged or resolved."""
+        for one in ("open", "acknowledged"):
+            self._open(combination, signal, one).set(1 if one == state else 0)
 
     def show(self, state: DriftState) -> None:
         """Export one state."""
@@ -305,6 +318,8 @@ class DriftMetrics(PerCombination):
             self._shown[key] = state.condition
             self.common_cause(state.signal)
             self.findings(*key)
+            for one in ("open", "acknowledged"):
+                self._open(*key, one)
             for condition in Condition:
                 self._condition(*key, condition.value).set(1 if condition is state.condition else 0)
 

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from monitor.adapters import Catalog, Registry, ServedModel
 from monitor.adapters.timeline import Timeline
-from monitor.admin import Access, Sources, Tokens, build_admin, combinations_view, reading
+from monitor.admin import Access, Audit, Changes, Sources, Tokens, build_admin, changing, combinations_view, reading
 from monitor.arrival import Arrival
 from monitor.config.model import AdminSection, DriftSection
 from monitor.drift import SequentialDetector
@@ -68,14 +68,23 @@ class ApiBench:
         self.pipeline = Pipeline(self.catalog, YesMeansCompliance(), SequentialDetector(drift), self.metrics, outputs)
         self.now = 1000.0
         self.section = section or AdminSection()
-        self.sources = Sources(self.view, lambda: registry, self.timeline)
+        self.sources = Sources(self.view, lambda: registry, self.timeline, self.pipeline.findings)
+        self.kept = 0
+        self.changes = Changes(self.reset, self.keep)
+        self.audit = Audit(self.section.audit_file)
         self.access = Access(
             Tokens(self.section), lambda scope, reason: self.metrics.admin.denied.labels(scope, reason).inc()
         )
         self.url = ""
 
     def operations(self) -> list[Any]:
-        return reading(self.sources)
+        return [*reading(self.sources), *changing(self.sources, self.changes, self.audit)]
+
+    def reset(self, name: str) -> list[str]:
+        return [case.id for case in self.pipeline.reset(name, 1500.0)]
+
+    def keep(self) -> None:
+        self.kept += 1
 
     def view(self) -> dict[str, Any]:
         return combinations_view(self.catalog, self.pipeline, self.now)

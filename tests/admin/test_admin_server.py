@@ -61,7 +61,7 @@ class Bench:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.now = 1000.0
-        operations = reading(Sources(self.view, Registry, Timeline()))
+        operations = reading(Sources(self.view, Registry, Timeline(), self.pipeline.findings))
         self.app = build_admin(
             registry, self.view, lambda: self.problems, lambda: self.notes, self.pipeline.trends.of, operations
         )

@@ -16,8 +16,9 @@ from monitor.records import Condition, DriftState, Finding, Part
 def finding(began: bool = True) -> Finding:
     state = DriftState("a+b", "refusal_lost", Condition.DRIFTING, 40, 38, 0.95, 0.7, 0.99, math.nan, 0, 0.2, 1000.0)
     return Finding(
-        "a+b", "0123456789ab", "refusal_lost", began, 1234.5, state, "linear", "abc", (Part("a"), Part("b", 0.5))
-    )
+        "a+b", "0123456789ab", "refusal_lost", began, 1234.5, state, "linear", "abc", (Part("a"), Part("b", 0.5)),
+        id="f1", resolution="" if began else "recovered",
+    )  # fmt: skip
 
 
 class Losses:
@@ -32,7 +33,7 @@ def test_a_line_has_names_and_numbers_and_null_for_what_is_not_known() -> None:
     line = finding_line(finding())
     assert line.endswith("}\n")
     assert json.loads(line) == {
-        "time": 1234.5, "event": "drift_began", "combination": "a+b", "combination_id": "0123456789ab",
+        "time": 1234.5, "event": "drift_began", "id": "f1", "combination": "a+b", "combination_id": "0123456789ab",
         "parts": [{"adapter": "a", "scale": 1.0}, {"adapter": "b", "scale": 0.5}], "signal": "refusal_lost",
         "condition": "drifting", "samples": 40, "bad": 38, "rate": 0.95, "lower": 0.7, "upper": 0.99, "baseline_rate": None,
         "baseline_samples": 0, "threshold": 0.2, "since": 1000.0, "common_cause": False,
@@ -40,7 +41,8 @@ def test_a_line_has_names_and_numbers_and_null_for_what_is_not_known() -> None:
         "evidence_log": None, "evidence_needed_log": None, "effect": None, "effect_lower": None, "effect_upper": None,
         "extras": {},
     }  # fmt: skip
-    assert json.loads(finding_line(finding(began=False)))["event"] == "drift_ended"
+    ended = json.loads(finding_line(finding(began=False)))
+    assert (ended["event"], ended["id"], ended["resolution"]) == ("drift_ended", "f1", "recovered")
 
 
 def test_lines_are_appended(tmp_path: Path) -> None:

@@ -222,3 +222,107 @@ class Evaluations(Model):
     time: Seconds
     evaluations: list[EvaluationModel]
     next: Next = None
+
+
+class NumbersModel(Model):
+    """What a detector knew; null where it did not."""
+
+    samples: int
+    bad: int
+    rate: float | None
+    lower: float | None
+    upper: float | None
+    baseline_rate: float | None
+    baseline_samples: int
+    threshold: float | None
+    evidence_log: float | None
+    evidence_needed_log: float | None
+    effect: float | None
+    effect_lower: float | None
+    effect_upper: float | None
+
+
+class EffectModel(Model):
+    """How much larger the bad rate is than the base's, with its interval."""
+
+    difference: float
+    lower: float
+    upper: float
+
+
+class AcknowledgementModel(Model):
+    """Who looks after a finding."""
+
+    time: Seconds
+    by: str
+    note: str = ""
+
+
+State = Literal["open", "acknowledged", "resolved"]
+
+
+class FindingModel(Model):
+    """A combination behaves, or behaved, worse than its base model."""
+
+    id: str
+    combination: str
+    combination_id: str
+    parts: list[PartModel]
+    signal: str
+    state: State
+    began: Annotated[float, Meta(description="Unix seconds: when the evidence sufficed.")]
+    changed: Annotated[float, Meta(description="Unix seconds: when the behaviour most likely changed.")]
+    changed_before: Annotated[bool, Meta(description="It may have changed earlier than that.")]
+    common_cause: Annotated[bool, Meta(description="Many others moved at the same time.")]
+    ended: float | None
+    resolution: Annotated[str, Meta(description="recovered, reset, unloaded, replaced or restarted.")]
+    first: Annotated[NumbersModel, Meta(description="When it began.")]
+    latest: NumbersModel
+    effect: EffectModel | None
+    categories: Annotated[dict[str, int], Meta(description="Hazard category, bad answers since the change.")]
+    before: Annotated[list[EventModel], Meta(description="What was loaded and replaced before it, the newest first.")]
+    examples: Annotated[list[str], Meta(description="Ids of stored answers.")]
+    acknowledged: AcknowledgementModel | None
+    scorer: str
+    scorer_version: str
+
+
+class FindingQuery(PageQuery):
+    """Which findings."""
+
+    state: State | UnsetType = UNSET
+    combination: Name | UnsetType = UNSET
+    signal: Name | UnsetType = UNSET
+
+
+class Findings(Model):
+    """Findings, the newest first."""
+
+    time: Seconds
+    findings: list[FindingModel]
+    next: Next = None
+
+
+By = Annotated[str, Meta(min_length=1, max_length=200, description="Who you are; it is written into the audit.")]
+Text = Annotated[str, Meta(max_length=2000)]
+
+
+class Acknowledge(Model):
+    """Somebody looks after it."""
+
+    by: By
+    note: Text = ""
+
+
+class Reset(Model):
+    """A combination's detectors begin anew."""
+
+    by: By
+    reason: Annotated[str, Meta(min_length=1, max_length=2000)]
+
+
+class ResetDone(Model):
+    """What a reset ended."""
+
+    combination: str
+    ended: Annotated[list[str], Meta(description="Ids of the findings that it ended.")]

@@ -1,4 +1,4 @@
-"""What can be read of combinations, events, pairs and evaluations."""
+"""What can be read of findings, combinations, events, pairs and evaluations."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from monitor.admin.api.models import (
     EventModel,
     EventQuery,
     Events,
+    FindingModel,
+    FindingQuery,
+    Findings,
     MeasuredModel,
     MemberModel,
     PageQuery,
@@ -30,6 +33,7 @@ from monitor.admin.api.models import (
 )
 from monitor.admin.api.operation import Call, Operation
 from monitor.admin.api.paging import page
+from monitor.findings import Case, FindingBook, effect
 
 EVENTS_SHOWN: Final = 100
 """Events beside the combinations."""
@@ -46,6 +50,7 @@ class Sources:
     registry: Callable[[], Registry]
     """As it is in use now."""
     timeline: Timeline
+    findings: FindingBook
 
 
 def reading(sources: Sources) -> list[Operation]:
@@ -92,7 +97,30 @@ def reading(sources: Sources) -> list[Operation]:
         found, following = page(numbered, lambda one: (one[1].subject, one[1].kind, one[0]), asked.limit, asked.cursor)
         return Evaluations(time=time.time(), evaluations=[one for _, one in found], next=following)
 
+    async def findings(call: Call) -> Findings:
+        asked: FindingQuery = call.query
+        wanted = [
+            case
+            for case in sources.findings.cases
+            if asked.state in (msgspec.UNSET, case.state.value)
+            and asked.combination in (msgspec.UNSET, case.combination)
+            and asked.signal in (msgspec.UNSET, case.signal)
+        ]
+        wanted.sort(key=_case_key)
+        found, following = page(wanted, _case_key, asked.limit, asked.cursor)
+        return Findings(time=time.time(), findings=[shown_case(case) for case in found], next=following)
+
+    async def one_finding(call: Call) -> FindingModel:
+        return shown_case(case_of(sources.findings, call.path["id"]))
+
     return [
+        Operation(
+            "GET", "/findings", "listFindings", "What was found, the newest first", findings, Findings,
+            query=FindingQuery, problems=(404,),
+        ),
+        Operation(
+            "GET", "/findings/{id}", "getFinding", "One finding", one_finding, FindingModel, problems=(404,),
+        ),
         Operation(
             "GET", "/combinations", "listCombinations", "All combinations and their states", all_combinations, Combinations,
             query=PageQuery, problems=(404,),
@@ -114,6 +142,27 @@ def reading(sources: Sources) -> list[Operation]:
             query=EvaluationQuery, problems=(404,),
         ),
     ]  # fmt: skip
+
+
+def case_of(book: FindingBook, identity: str) -> Case:
+    """A finding by its id. Raises HTTPNotFound."""
+    case = book.find(identity)
+    if case is None:
+        raise web.HTTPNotFound(text="no finding of this id is kept")
+    return case
+
+
+def shown_case(case: Case) -> FindingModel:
+    """A finding as it is served."""
+    values = msgspec.to_builtins(case)
+    values["parts"] = [{"adapter": part.adapter, "scale": part.scale} for part in case.parts]
+    values["effect"] = msgspec.to_builtins(effect(case.latest))
+    return msgspec.convert(values, FindingModel)
+
+
+def _case_key(case: Case) -> tuple[int, str]:
+    """The newest first."""
+    return -round(case.began * 1e6), case.id
 
 
 def _combination_key(one: CombinationModel) -> tuple[int, str]:

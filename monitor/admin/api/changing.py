@@ -1,0 +1,67 @@
+"""What can be changed through the API: each needs the scope `admin`, and is in the audit before it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+from aiohttp import web
+
+from monitor.admin.access import Scope
+from monitor.admin.api.models import Acknowledge, Combinations, FindingModel, Reset, ResetDone
+from monitor.admin.api.operation import Call, Operation
+from monitor.admin.api.reading import Sources, case_of, shown_case
+from monitor.admin.audit import Audit, AuditLine
+from monitor.findings import Acknowledgement
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What does it."""
+
+    reset: Callable[[str], list[str]]
+    """Begin a combination's detectors anew, by its name; the ids of the findings that this ends."""
+    keep: Callable[[], None]
+    """Called after a change, so that a restart a moment later does not undo it."""
+
+
+def changing(sources: Sources, changes: Changes, audit: Audit) -> list[Operation]:
+    """Operations that change something."""
+
+    async def acknowledge(call: Call) -> FindingModel:
+        asked: Acknowledge = call.body
+        case = case_of(sources.findings, call.path["id"])
+        if not case.lasts:
+            raise web.HTTPConflict(text="the finding has ended")
+        now = time.time()
+        await audit.note(AuditLine(now, "acknowledge", case.id, asked.by, call.remote, asked.note))
+        try:
+            sources.findings.acknowledge(case, Acknowledgement(now, asked.by, asked.note))
+        except ValueError as error:  # it ended while the line was written
+            raise web.HTTPConflict(text=str(error)) from error
+        changes.keep()
+        return shown_case(case)
+
+    async def reset(call: Call) -> ResetDone:
+        asked: Reset = call.body
+        name = call.path["name"]
+        known = msgspec.convert(sources.view(), Combinations).combinations
+        if all(one.name != name for one in known):
+            raise web.HTTPNotFound(text="no combination of this name is known")
+        await audit.note(AuditLine(time.time(), "reset", name, asked.by, call.remote, asked.reason))
+        ended = changes.reset(name)
+        changes.keep()
+        return ResetDone(combination=name, ended=ended)
+
+    return [
+        Operation(
+            "POST", "/findings/{id}/acknowledge", "acknowledgeFinding", "Say that you look after a finding", acknowledge,
+            FindingModel, scope=Scope.ADMIN, body=Acknowledge, problems=(404, 409, 503),
+        ),
+        Operation(
+            "POST", "/combinations/{name}/reset", "resetCombination", "Let a combination's detectors begin anew", reset,
+            ResetDone, scope=Scope.ADMIN, body=Reset, problems=(404, 503),
+        ),
+    ]  # fmt: skip
