@@ -244,7 +244,7 @@ async def test_what_the_queue_cannot_hold_and_what_is_gone_is_counted(stage: Any
     await eventually(lambda: server.asked, "a request under way")
     own.catalog.update([ServedModel("base", ""), ServedModel("beta", "base")])
     own.catalog.expire(0)
-    own.pipeline.forget(own.catalog.expire(1000))
+    own.pipeline.forget(own.catalog.expire(1000), 1000.0, "unloaded")
     await eventually(lambda: own.skipped.get(("gone",)), "its pair is dropped")
     own.shadow.stop()
     assert own.pairs == {}
