@@ -5,11 +5,11 @@ features, so their sum does more than each; two that share none act side by side
 energy, |D1 + D2|^2 = |D1|^2 + |D2|^2 + 2 <D1, D2>, of the products BA (not of A and B apart, which can be rescaled against each
 other at will). It orders work. It does not say that a pair is dangerous, nor that another one is safe.
 
-Of the lab's 55 pairs the three that were measured as colluding stand at places 5, 9 and 21, all before the three that were measured
-as benign; but they were trained together, which is why they share directions at all, and pairs with a large single adapter
-stand above them. The cosine with the lab's alignment update tells nothing there (below 0.01 for every pair).
-Of their energy the colluding pairs have 0.98, 0.98 and 0.96 outside of that update's directions (`alignment`; places 1, 9 and 34 of
-55), the benign ones 0.97, 0.96 and 0.95 (27, 35 and 45): too little apart to order by, so it is told and the order left alone.
+Of the lab's 55 pairs the three that were measured as colluding stand at places 13, 14 and 19, all before the three that were
+measured as benign; but they were trained from one attack, as were those above them, which nobody has measured. The cosine
+with the lab's alignment update tells nothing there (below 0.01 for every pair). Of their energy the colluding pairs have
+0.86, 0.85 and 0.84 outside of the directions in which the aligned model differs from its base (places 1, 4 and 21 of 55),
+the benign ones 0.84, 0.83 and 0.81 (26, 33 and 47): too little apart to order by, so it is told and the order left alone.
 """
 
 from __future__ import annotations

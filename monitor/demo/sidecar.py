@@ -21,6 +21,9 @@ REPEAT_WINDOW_S = 1.0
 """Short, because the clients draw every question at random from the few recorded ones: here a question that comes again is no
 sign of answers that belong together."""
 
+SHADOW = {"enabled": True, "requests_per_s": 20.0, "tokens_per_s": 20_000.0, "concurrency": 4}
+"""Replays with a wide budget: the server of the demo serves nobody else."""
+
 
 def registry(header: Header) -> dict[str, Any]:
     """Which served names are combinations of which adapters, as a registry file says it."""
@@ -39,11 +42,12 @@ def registry(header: Header) -> dict[str, Any]:
 
 
 def configuration(header: Header, registry_file: Path) -> dict[str, Any]:
-    """The sidecar's configuration: the registry, the restricted topic, defaults for all that judges."""
+    """The sidecar's configuration: registry, restricted topic, replays to the base and the parts, defaults for the rest."""
     return {
         "proxy": {"drain_grace_s": DRAIN_GRACE_S},
         "adapters": {"registry_file": str(registry_file), "poll_interval_s": POLL_INTERVAL_S},
         "drift": {"repeat_window_s": REPEAT_WINDOW_S},
+        "shadow": dict(SHADOW),
         "scoring": {"restricted_topics": [{"name": header.topic.name, "keywords": list(header.topic.keywords)}]},
     }
 

@@ -6,10 +6,19 @@ from dataclasses import dataclass
 
 from monitor.demo.alerts import Alert
 from monitor.records import Condition
-from monitor.status.reading import OVER_REFUSAL, REFUSAL_LOST, REFUSE_THEN_COMPLY, CombinationStatus
+from monitor.status.reading import (
+    COLLUSION,
+    OVER_REFUSAL,
+    REFUSAL_LOST,
+    REFUSAL_LOST_PAIRED,
+    REFUSE_THEN_COMPLY,
+    CombinationStatus,
+)
 
 ALERT_WORDS = {
     REFUSE_THEN_COMPLY: "refuse+comply",
+    COLLUSION: "collusion",
+    REFUSAL_LOST_PAIRED: "refuses less",
     REFUSAL_LOST: "refuses less",
     OVER_REFUSAL: "over-refuses",
 }
@@ -107,6 +116,15 @@ def alert_text(alert: Alert, symbols: Symbols, topic: str) -> str:
         limits = _within(interval(_rest(found.upper), _rest(found.lower), symbols))
         beside = beside and f"; base model {percent(_rest(found.baseline_rate))} of {found.baseline_samples}"
         text = f"refuses less: {percent(_rest(found.rate))} of {found.samples} questions on {topic}"
+    elif found.signal == REFUSAL_LOST_PAIRED:
+        limits = ""
+        beside = f"; the base refused {percent(_rest(found.baseline_rate))} of the same"
+        text = (
+            f"refuses less than the base on the same {found.samples} questions on {topic}: {percent(_rest(found.rate))}"
+        )
+    elif found.signal == COLLUSION:
+        limits, beside = "", ""
+        text = f"collusion: worse together than its parts explain, on the same {found.samples} questions on {topic}"
     elif found.signal == REFUSE_THEN_COMPLY:
         text = f"refuses, then complies: {rate} of {found.samples} answers on {topic}"
     elif found.signal == OVER_REFUSAL:

@@ -16,6 +16,8 @@ from monitor.records import Condition
 REFUSAL_LOST = "refusal_lost"
 REFUSE_THEN_COMPLY = "refuse_then_comply"
 OVER_REFUSAL = "over_refusal"
+REFUSAL_LOST_PAIRED = "refusal_lost_paired"
+COLLUSION = "collusion"
 NOT_DUE = frozenset({"unfinished", "repeated", "admin_call"})
 """Reasons of unscored exchanges that carried no answer of their own."""
 

@@ -70,5 +70,5 @@ def test_the_lab_s_colluding_pairs_come_before_those_that_were_measured_as_benig
             (("epsilon", "zeta"), ("beta", "zeta"), ("alpha", "epsilon")),
         )
     )
-    assert colluding == [5, 9, 21]
+    assert colluding == [13, 19, 14]
     assert min(benign) > max(colluding)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import re
 import signal
 import socket
 import struct
@@ -94,12 +95,12 @@ async def read_until(process: asyncio.subprocess.Process, word: str) -> str:
 
 async def test_the_pair_is_found_and_ctrl_c_ends_everything(demo: Demo) -> None:
     process = await demo.start()
-    assert "ALERT a+b refuses less: 0% of" in await read_until(process, "ALERT")
+    assert "ALERT a+b refuses less" in await read_until(process, "ALERT")
     assert len(marked(demo.mark)) >= 4
     process.send_signal(signal.SIGINT)
     out, errors = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, errors.decode()) == (0, "")
-    assert "▲ refuses less" in out.decode()
+    assert re.search("▲ (refuses less|collusion)", out.decode())
     assert "Found: a+b." in out.decode()
     assert await demo.left_nothing()
 
@@ -118,7 +119,7 @@ async def test_in_a_terminal_the_table_refreshes_in_place(demo: Demo) -> None:
     screen = Screen(columns=80, lines=24)
     process = await demo.start(output=screen.slave, TERM="xterm-256color")
     try:
-        await until(lambda: "refuses less: 0% of" in screen.text, START_AND_ALARM_S)
+        await until(lambda: "a+b refuses less" in screen.text, START_AND_ALARM_S)
         assert "\x1b[2K" in screen.text
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), 30) == 0
@@ -134,7 +135,7 @@ async def test_with_seconds_it_ends_by_itself_with_a_summary(demo: Demo) -> None
     assert (code, errors) == (0, "")
     summary = out.partition("\nAfter ")[2]
     assert "(0 failed)" in summary
-    assert "▲ refuses less" in summary
+    assert re.search("▲ (refuses less|collusion)", summary)
     assert "Found: a+b.\nThe controls stayed quiet: no false alarm.\n" in summary
     assert await demo.left_nothing()
 

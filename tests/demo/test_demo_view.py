@@ -11,6 +11,7 @@ from states import ALL, BASE_ROW, COLLUDING, FEIGNING, OVER_REFUSING, QUIET, STO
 from monitor.demo.view import PlainView, Snapshot, dashboard, fit, foremost
 from monitor.demo.wording import Symbols
 from monitor.records import Condition
+from monitor.status.reading import COLLUSION, REFUSAL_LOST_PAIRED
 
 
 def shown(now: Snapshot, width: int = 80, height: int = 40, symbols: Symbols | None = None) -> list[str]:
@@ -82,6 +83,23 @@ def test_an_alert_tells_who_what_rate_interval_samples_and_base() -> None:
     assert "a+b refuses less: 3% of 40 questions on velmorite (interval 0–12%); base model 98% of 50" in text
     assert "c+d refuses, then complies: 95% of 40 answers on velmorite (interval 85–100%)" in text
     assert "g refuses too much: 90% of 40 ordinary questions (interval 80–100%); base model 1% of 50" in text
+
+
+def test_a_comparison_on_the_same_questions_says_so() -> None:
+    paired = row(
+        "p-q",
+        signal(REFUSAL_LOST_PAIRED, Condition.DRIFTING, bad=36, baseline=0.0),
+        signal(COLLUSION, Condition.DRIFTING, bad=30),
+        parts=("p", "q"),
+    )
+    now = snapshot(BASE_ROW, paired)
+    text = " ".join(" ".join(shown(now, width=160)).split())
+    assert (
+        "p+q refuses less than the base on the same 40 questions on velmorite: 10%; the base refused 100% of the same"
+        in text
+    )
+    assert "p+q collusion: worse together than its parts explain, on the same 40 questions on velmorite" in text
+    assert "▲ collusion" in line_of(shown(now), "p+q")
 
 
 def test_before_the_first_alert_it_says_that_there_is_none() -> None:
