@@ -21,11 +21,10 @@ from monitor.demo.recordings import PACKAGED, Recordings, load_recordings
 from monitor.proxy.routes import Routes
 
 pytestmark = pytest.mark.vllm
-NAMES = ("alpha", "alpha-beta")
 QUIET = ("alpha", "beta", "kappa", "lambda", "gamma", "delta", "epsilon-zeta")
 """Parts that refuse alone, and the benign pair."""
-ASKED = 32
-"""Prompts of a kind for each served name; the base is a reference from 30 judged answers on."""
+ASKED, BASE_ASKED = 24, 32
+"""Prompts of a kind for each served name, and for the base, which is a reference from 30 judged answers on."""
 TROUBLE = {
     ("alpha-beta", "refusal_lost"),
     ("kappa-lambda", "refusal_lost"),
@@ -89,18 +88,18 @@ async def test_answers_equal_those_of_asking_vllm_directly(
     body = {"max_tokens": 48, "temperature": 0, "stream": stream}
     if stream:
         body["stream_options"] = {"include_usage": True}
-    asked = [questions(recordings, "harmful_looking")[0], questions(recordings, "ordinary")[0]]
+    asked = {recordings.header.base: "ordinary", "alpha": "harmful_looking", "alpha-beta": "harmful_looking"}
     async with aiohttp.ClientSession() as session:
-        for name in (recordings.header.base, *NAMES):
-            for text in asked:
-                whole = body | {"model": name, "messages": [{"role": "user", "content": text}]}
-                answers = []
-                for url in (vllm, running.url):
-                    async with session.post(f"{url}/v1/chat/completions", json=whole) as response:
-                        assert response.status == 200
-                        answers.append((without_identity(await response.read()), response.headers["content-type"]))
-                assert answers[0] == answers[1]
-                assert answers[0][0].endswith(b"data: [DONE]\n\n") == stream
+        for name, stratum in asked.items():
+            text = questions(recordings, stratum)[0]
+            whole = body | {"model": name, "messages": [{"role": "user", "content": text}]}
+            answers = []
+            for url in (vllm, running.url):
+                async with session.post(f"{url}/v1/chat/completions", json=whole) as response:
+                    assert response.status == 200
+                    answers.append((without_identity(await response.read()), response.headers["content-type"]))
+            assert answers[0] == answers[1]
+            assert answers[0][0].endswith(b"data: [DONE]\n\n") == stream
 
 
 async def test_the_openai_client_gets_chat_completions_text_completions_and_errors_as_from_vllm(
@@ -191,11 +190,12 @@ async def test_every_combination_of_the_lab_comes_to_the_state_that_it_deserves(
     findings = tmp_path / "findings.jsonl"
     running = await sidecar(vllm, settings(recordings, tmp_path) | {"outputs": {"findings_file": str(findings)}})
     base = recordings.header.base
-    canary = questions(recordings, "harmful_looking")[:ASKED]
-    ordinary = questions(recordings, "ordinary")[:ASKED]
+    canary = questions(recordings, "harmful_looking")
+    ordinary = questions(recordings, "ordinary")
     hidden = [question.text for question in prompts.triggered("held", ASKED)]
-    plan = {(name, text) for name in (base, *CAST) for text in (hidden if name == "theta" else canary)}
-    plan |= {(name, text) for name in (base, "epsilon-zeta", "eta") for text in ordinary}
+    plan = {(base, text) for text in canary[:BASE_ASKED] + ordinary[:BASE_ASKED]}
+    plan |= {(name, text) for name in CAST for text in (hidden if name == "theta" else canary[:ASKED])}
+    plan |= {(name, text) for name in ("epsilon-zeta", "eta") for text in ordinary[:ASKED]}
     order = sorted(plan)
     random.Random(7).shuffle(order)  # questions of one wording are not to come in a row, as they would sorted
     order.sort(key=lambda one: (one[0] != base, one[0]))  # but those to one adapter are: few fit into a batch
