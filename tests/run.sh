@@ -51,5 +51,6 @@ step "ruff, mypy, import-linter"
 "$venv/bin/lint-imports"
 
 step "tests"
+export OPENBLAS_NUM_THREADS=1 # many small products beside other busy processes: threads would wait for each other
 "$venv/bin/python" -m pytest "$@"
 step "done"
