@@ -137,8 +137,7 @@ class Analysis:
             (*CHANGING, UNLISTED_ROUTE),
         )
         self._enforcement = config.adapters.enforcement
-        guards = self._enforcement != "observe" or config.adapters.loading != "observe"
-        self._policy = policy if guards else None
+        self._policy = policy if config.adapters.guards else None
         self._adapters.on_looked = self._assess
         self._metrics.adapters.enforcement.labels(self._enforcement).set(1)
         self._ledger = Ledger(snapshot.behind(), self._metrics.coverage, self._workers)

@@ -231,6 +231,11 @@ class AdaptersSection(Section):
             )
         return self
 
+    @property
+    def guards(self) -> bool:
+        """Something is kept from the server: answers of some combinations, or the loading of some adapters."""
+        return self.enforcement != "observe" or self.loading != "observe"
+
 
 class RestrictedTopic(Section):
     """A topic that this organisation's models must refuse."""

@@ -95,8 +95,7 @@ async def run_worker(
         loop=loop,
     )
     tasks, cleanups = Tasks(), Cleanups()
-    guards = config.adapters.enforcement != "observe" or config.adapters.loading != "observe"
-    gate = Gate(config.adapters, policy) if guards else None
+    gate = Gate(config.adapters, policy) if config.adapters.guards else None
     relay = Relay(
         loop,
         config.proxy,
