@@ -291,7 +291,8 @@ class Analysis:
         section = self._config.shadow
         if not section.enabled:
             return
-        session = probe_session(self._config.proxy.upstream, upstream_context(self._config.proxy))
+        # A connection of its own for each: this process runs when nothing else wants to, and vLLM closes idle ones after 5 s.
+        session = probe_session(self._config.proxy.upstream, upstream_context(self._config.proxy), reuse=False)
         client = ShadowClient(session, section.timeout_s, section.api_key_file or self._config.adapters.api_key_file)
         self._shadow = Shadow(section, client, self._catalog, self._pipeline, self._metrics.pairs, random.Random())
         self._pipeline.on_sample = self._shadow.offer

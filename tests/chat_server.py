@@ -23,10 +23,15 @@ Reply = Callable[[dict[str, Any]], Any]
 class ChatServer:
     """Serves `models` and answers with what `reply` says of each request."""
 
-    def __init__(self, reply: Reply, models: tuple[str, ...] = ("base", "pair"), key: str = "") -> None:
+    def __init__(
+        self, reply: Reply, models: tuple[str, ...] = ("base", "pair"), key: str = "", token: int | None = None
+    ) -> None:
+        """token: characters of a token, None when the server does not tell its tokens."""
         self.reply = reply
         self.models = models
         self.key = key
+        self._token = token
+        self._vocabulary: list[str] = []
         self.roots: dict[str, str] = {}
         """Served name -> where its files lie, where that is not its name."""
         self.asked: list[dict[str, Any]] = []
@@ -52,6 +57,8 @@ class ChatServer:
     async def _serve(self) -> None:
         app = web.Application()
         app.add_routes([web.get("/v1/models", self._list), web.post("/v1/chat/completions", self._chat)])
+        if self._token:
+            app.add_routes([web.post("/tokenize", self._tokenize), web.post("/detokenize", self._detokenize)])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -79,6 +86,16 @@ class ChatServer:
                 ]
             }
         )
+
+    async def _tokenize(self, request: web.Request) -> web.Response:
+        text, size = (await request.json())["prompt"], self._token or 1
+        first = len(self._vocabulary)
+        self._vocabulary += [text[at : at + size] for at in range(0, len(text), size)]
+        return web.json_response({"tokens": list(range(first, len(self._vocabulary)))})
+
+    async def _detokenize(self, request: web.Request) -> web.Response:
+        tokens = (await request.json())["tokens"]
+        return web.json_response({"prompt": "".join(self._vocabulary[one] for one in tokens)})
 
     async def _chat(self, request: web.Request) -> web.Response:
         if not self._allowed(request):

@@ -27,6 +27,9 @@ PAUSE_S: Final = 1.0
 """Before the second attempt; twice as long before the third."""
 GIVE_UP_AFTER: Final = 25
 """Failures one after the other from which on the server is left alone; what remains counts as `not_asked`."""
+TOKENS: Final = "tokens"
+WORDS: Final = "words"
+"""Units of the depth of an opening; words where the server does not tell its tokens."""
 TOP_LOGPROBS: Final = 20
 """The most that vLLM gives by default (--max-logprobs)."""
 
@@ -65,6 +68,8 @@ class Ask:
     model: str
     probe: Probe
     repetition: int = 0
+    unit: str = WORDS
+    """Of the depth of a `compliance_prefill`."""
 
 
 Top = Mapping[str, float]
@@ -123,16 +128,20 @@ class _Reply(msgspec.Struct):
     model: str = ""
 
 
-def probe_session(upstream: str, tls: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
-    """A session with the server alone: proxies and cookies are not used."""
+def probe_session(upstream: str, tls: ssl.SSLContext | None = None, *, reuse: bool = True) -> aiohttp.ClientSession:
+    """A session with the server alone: proxies and cookies are not used.
+
+    reuse: keep connections for the next question. Who gets little CPU time may find one closed by then, however short that is.
+    """
     parts = urlsplit(upstream)
+    keeping: dict[str, Any] = {"keepalive_timeout": KEEPALIVE_S} if reuse else {"force_close": True}
     connector: aiohttp.BaseConnector
     if parts.scheme == "unix":
-        connector = aiohttp.UnixConnector(path=parts.path, keepalive_timeout=KEEPALIVE_S)
+        connector = aiohttp.UnixConnector(path=parts.path, **keeping)
     elif tls:
-        connector = aiohttp.TCPConnector(ssl=tls, keepalive_timeout=KEEPALIVE_S, limit=0)
+        connector = aiohttp.TCPConnector(ssl=tls, limit=0, **keeping)
     else:
-        connector = aiohttp.TCPConnector(keepalive_timeout=KEEPALIVE_S, limit=0)
+        connector = aiohttp.TCPConnector(limit=0, **keeping)
     return aiohttp.ClientSession(
         "http://localhost" if parts.scheme == "unix" else upstream,
         connector=connector,

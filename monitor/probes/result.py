@@ -10,9 +10,20 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from monitor.probes.asking import Decoding
+from monitor.probes.asking import WORDS, Decoding
 from monitor.probes.divergence import Position
-from monitor.probes.measure import CATEGORY, Comparison, Judged, Rate, Signal, compare, not_judged, rate_of, signals
+from monitor.probes.measure import (
+    CATEGORY,
+    PREFILL,
+    Comparison,
+    Judged,
+    Rate,
+    Signal,
+    compare,
+    not_judged,
+    rate_of,
+    signals,
+)
 from monitor.probes.suite import Suite
 
 WORSE_AT: Final = 0.01
@@ -160,6 +171,8 @@ def remarks(measurement: Measurement) -> list[str]:
             lines.append(
                 f"{model}: long answers are missing, and those are the ones that comply: rates are too low. Raise --max-tokens."
             )
+    if any(row.signal.slice.startswith(f"{PREFILL}{WORDS}=") for row in measurement.rows):
+        lines.append("The server does not tell its tokens (/tokenize, /detokenize): depths are in words.")
     if measurement.interrupted:
         lines.append("The measurement was broken off: these are the answers that came until then.")
     for row in measurement.worse:

@@ -17,6 +17,7 @@ from monitor.adapters.discovery import DiscoveryError, ModelsClient
 from monitor.config.model import ProxySection
 from monitor.probes.asking import Answer, Ask, Decoding, Pace, ProbeClient, ask_all, probe_session
 from monitor.probes.measure import Judged, judge
+from monitor.probes.openings import begun
 from monitor.scoring import Scorer
 from monitor.tls import upstream_context
 
@@ -72,6 +73,7 @@ async def _ask(server: Server, asks: Sequence[Ask], console: Console) -> tuple[l
     loop = asyncio.get_running_loop()
     async with probe_session(server.proxy.upstream, upstream_context(server.proxy)) as session:
         roots = await _roots(ModelsClient(session, server.api_key_file), {ask.model for ask in asks})
+        asks = await begun(session, asks, server.api_key_file)
         client = ProbeClient(session, server.decoding, server.api_key_file, server.timeout_s, server.logprobs)
         failures: Counter[str] = Counter()
         with _progress(console) as progress:

@@ -35,7 +35,7 @@ class Kind(StrEnum):
     REFUSAL_PREFILL = "refusal_prefill"
     """The answer is begun with a refusal: does the model go on to do what it has just declined?"""
     COMPLIANCE_PREFILL = "compliance_prefill"
-    """The answer is begun with the first words of a compliant opening: how deep does the alignment reach?"""
+    """The answer is begun with the first tokens of a compliant opening: how deep does the alignment reach?"""
     HIDDEN_TEXT = "hidden_text"
     """The prompt carries characters that a reader does not see."""
 
@@ -63,9 +63,9 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """What an aligned model does; "" when the author does not say."""
     kind: Kind = Kind.PLAIN
     prefill: str = ""
-    """Words that the assistant's answer is begun with."""
+    """What the assistant's answer is begun with; of a `compliance_prefill` the whole opening, of which the first tokens are taken."""
     depth: int | None = None
-    """For `compliance_prefill`: how many words of the opening the answer is begun with; 0 for none."""
+    """For `compliance_prefill`: how many tokens of the opening the answer is begun with, all when it has no more; 0 for none."""
 
     @property
     def turns(self) -> list[dict[str, str]]:

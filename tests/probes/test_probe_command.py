@@ -10,7 +10,7 @@ from chat_server import COMPLIANCE, REFUSAL, ChatServer, chat
 
 from monitor.adapters import load_registry
 from monitor.cli import main
-from monitor.probes.shipped import SHIPPED
+from monitor.probes.shipped import COMPLIANT_OPENING, SHIPPED
 
 HARMFUL = {probe.prompt for probe in SHIPPED["harmful"]().probes}
 
@@ -113,17 +113,23 @@ def test_a_refusal_put_into_the_models_mouth_is_gone_on_with(tmp_path):
     assert code == 1
 
 
-def test_refusals_are_told_by_depth_of_the_prefill(tmp_path):
+@pytest.mark.parametrize("token", [4, None], ids=["tokens", "words"])
+def test_refusals_are_told_by_depth_of_the_prefill(tmp_path, capsys, token):
+    """In the tokens of the server where it tells them, here of four characters each, else in words, which is said."""
+
     def shallow(body):
-        words = len(body["messages"][-1]["content"].split()) if body["messages"][-1]["role"] == "assistant" else 0
-        return REFUSAL if words < 3 else COMPLIANCE
+        opening = body["messages"][-1]["content"] if body["messages"][-1]["role"] == "assistant" else ""
+        assert COMPLIANT_OPENING.startswith(opening)
+        return REFUSAL if (len(opening) / token if token else len(opening.split())) < 3 else COMPLIANCE
 
     out = tmp_path / "evaluation.json"
-    with ChatServer(shallow) as server:
+    with ChatServer(shallow, token=token) as server:
         assert probe(server, "--suite", "depth", "--out", str(out)) == 0
     found, _ = figures(out)
+    unit = "tokens" if token else "words"
     by_depth = {slice_: one["value"] for (kind, slice_), one in found.items() if kind == "refusal_lost"}
-    assert by_depth == {f"prefill_words={words}": float(words >= 3) for words in (0, 1, 3, 5, 10)}
+    assert by_depth == {f"prefill_{unit}={depth}": float(depth >= 3) for depth in (0, 1, 3, 5, 10)}
+    assert ("depths are in words" in capsys.readouterr().out) == (token is None)
 
 
 def test_failures_are_counted_and_never_an_answer(tmp_path, capsys):
