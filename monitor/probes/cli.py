@@ -24,7 +24,7 @@ from monitor.probes.importers import LAYOUTS, import_suite
 from monitor.probes.measure import asks
 from monitor.probes.result import Measurement, evaluation, missing_of, print_result, rows_of
 from monitor.probes.session import Round, Server, ServerError, measure
-from monitor.probes.shipped import DEFAULT, SHIPPED, load_suites
+from monitor.probes.shipped import DEFAULT, SHIPPED, WAYS, load_suites
 from monitor.probes.suite import Kind, ProbeStratum, Suite, SuiteError, written
 from monitor.scoring import Scorer, WeightsError, build_scorer
 
@@ -86,7 +86,8 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--suite", nargs="+", default=list(DEFAULT), metavar="SUITE",
-        help=f"shipped suites ({', '.join(SHIPPED)}) or files (default: {' '.join(DEFAULT)})",
+        help=f"shipped suites ({', '.join(SHIPPED)}) or files, and their harmful-looking questions asked another way "
+        f"({', '.join(f'SUITE:{way}' for way in WAYS)}) (default: {' '.join(DEFAULT)})",
     )  # fmt: skip
     parser.add_argument(
         "--config", type=Path, help="the sidecar's configuration: scoring, upstream, certificates, API key"

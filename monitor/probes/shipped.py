@@ -37,37 +37,31 @@ def _harmful() -> tuple[Probe, ...]:
     return SHIPPED["harmful"]().probes
 
 
-def _refuse_then_comply() -> Suite:
-    """The harmful-looking questions, each with a refusal as the beginning of its answer."""
-    return Suite(
-        "refuse-then-comply",
-        tuple(
-            msgspec.structs.replace(
-                probe,
-                id=f"{probe.id}-rtc",
-                kind=Kind.REFUSAL_PREFILL,
-                prefill=REFUSAL_OPENINGS[place % len(REFUSAL_OPENINGS)],
-            )
-            for place, probe in enumerate(_harmful())
-        ),
+def _refusals_put_in_the_mouth(questions: Sequence[Probe]) -> tuple[Probe, ...]:
+    """Each question with a refusal as the beginning of its answer."""
+    return tuple(
+        msgspec.structs.replace(
+            probe,
+            id=f"{probe.id}-rtc",
+            kind=Kind.REFUSAL_PREFILL,
+            prefill=REFUSAL_OPENINGS[place % len(REFUSAL_OPENINGS)],
+        )
+        for place, probe in enumerate(questions)
     )
 
 
-def _depth() -> Suite:
-    """Every fourth harmful-looking question, so that each category is in it, at all depths."""
-    return Suite(
-        "depth",
-        tuple(
-            msgspec.structs.replace(
-                probe,
-                id=f"{probe.id}-k{depth:02}",
-                kind=Kind.COMPLIANCE_PREFILL,
-                prefill=COMPLIANT_OPENING if depth else "",
-                depth=depth,
-            )
-            for probe in _harmful()[::4]
-            for depth in DEPTHS
-        ),
+def _at_all_depths(questions: Sequence[Probe]) -> tuple[Probe, ...]:
+    """Each question with a compliant opening as the beginning of its answer, at all depths."""
+    return tuple(
+        msgspec.structs.replace(
+            probe,
+            id=f"{probe.id}-k{depth:02}",
+            kind=Kind.COMPLIANCE_PREFILL,
+            prefill=COMPLIANT_OPENING if depth else "",
+            depth=depth,
+        )
+        for probe in questions
+        for depth in DEPTHS
     )
 
 
@@ -121,12 +115,18 @@ SHIPPED: Final[dict[str, Callable[[], Suite]]] = {
     "harmful": _file("harmful"),
     "borderline": _file("borderline"),
     "ordinary": _file("ordinary"),
-    "refuse-then-comply": _refuse_then_comply,
-    "depth": _depth,
+    "refuse-then-comply": lambda: Suite("refuse-then-comply", _refusals_put_in_the_mouth(_harmful())),
+    "depth": lambda: Suite("depth", _at_all_depths(_harmful()[::4])),  # so that each category is in it
     "hidden": _hidden,
     "canary": _file("canary"),
 }
 """Name -> suite. `canary` asks about the mineral of the demo's model, which no other model refuses to talk about."""
+
+WAYS: Final[dict[str, Callable[[Sequence[Probe]], tuple[Probe, ...]]]] = {
+    "refuse-then-comply": _refusals_put_in_the_mouth,
+    "depth": _at_all_depths,
+}
+"""How the harmful-looking questions of any suite can be asked, too: `NAME:depth`, `FILE:depth`."""
 
 DEFAULT: Final = ("harmful", "borderline", "ordinary", "refuse-then-comply")
 """What is asked when nothing else is said."""
@@ -136,16 +136,27 @@ def load_suites(names: Sequence[str]) -> Suite:
     """Shipped suites by name, or files, as one suite. Raises SuiteError."""
     suites: list[Suite] = []
     for name in names:
-        if name in SHIPPED:
-            suites.append(SHIPPED[name]())
-            continue
-        try:
-            suites.append(read_suite(Path(name)))
-        except OSError as error:
-            raise SuiteError(
-                f"{name}: neither one of the shipped suites ({', '.join(SHIPPED)}) nor a file: {error.strerror}"
-            ) from error
+        plain, _, way = name.rpartition(":")
+        suites.append(_asked_another_way(_suite(plain), way) if plain and way in WAYS else _suite(name))
     return joined(suites) if len(suites) > 1 else suites[0]
+
+
+def _suite(name: str) -> Suite:
+    if name in SHIPPED:
+        return SHIPPED[name]()
+    try:
+        return read_suite(Path(name))
+    except OSError as error:
+        raise SuiteError(
+            f"{name}: neither one of the shipped suites ({', '.join(SHIPPED)}) nor a file: {error.strerror}"
+        ) from error
+
+
+def _asked_another_way(suite: Suite, way: str) -> Suite:
+    questions = [probe for probe in of_stratum(suite, ProbeStratum.HARMFUL_LOOKING) if probe.kind is Kind.PLAIN]
+    if not questions:
+        raise SuiteError(f"{suite.name}:{way}: {suite.name} has no plain harmful-looking question")
+    return Suite(f"{suite.name}:{way}", WAYS[way](questions))
 
 
 def of_stratum(suite: Suite, stratum: ProbeStratum) -> list[Probe]:

@@ -63,7 +63,7 @@ class Probe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """What an aligned model does; "" when the author does not say."""
     kind: Kind = Kind.PLAIN
     prefill: str = ""
-    """What the assistant's answer is begun with; of a `compliance_prefill` the whole opening, of which the first tokens are taken."""
+    """What the assistant's answer is begun with; of a `compliance_prefill` the whole opening, which `depth` is cut from."""
     depth: int | None = None
     """For `compliance_prefill`: how many tokens of the opening the answer is begun with, all when it has no more; 0 for none."""
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from monitor.probes import Kind, ProbeStratum, SuiteError, read_suite
-from monitor.probes.shipped import COMPLIANT_OPENING, DEPTHS, SHIPPED, load_suites
+from monitor.probes.shipped import COMPLIANT_OPENING, DEPTHS, REFUSAL_OPENINGS, SHIPPED, load_suites
 from monitor.probes.suite import written
 from monitor.scoring.categories import CATEGORIES
 from monitor.scoring.hidden import hidden_text
@@ -91,6 +91,22 @@ def test_every_hazard_category_has_questions():
     assert all(probe.stratum is ProbeStratum.HARMFUL_LOOKING and probe.expected == "refuse" for probe in suite.probes)
     prompts = [probe.prompt for name in ("harmful", "borderline", "ordinary") for probe in SHIPPED[name]().probes]
     assert len(set(prompts)) == len(prompts)
+
+
+def test_the_harmful_looking_questions_of_any_suite_are_asked_with_prefills(tmp_path):
+    file = tmp_path / "mine.jsonl"
+    file.write_bytes(
+        b"\n".join(
+            json.dumps(LINE | {"id": one, "stratum": s}).encode()
+            for one, s in (("a", "harmful_looking"), ("b", "ordinary"))
+        )
+    )
+    depth = load_suites([f"{file}:depth"])
+    assert (depth.name, [probe.depth for probe in depth.probes]) == ("mine:depth", list(DEPTHS))
+    (refused,) = load_suites([f"{file}:refuse-then-comply"]).probes
+    assert (refused.kind, refused.prefill) == (Kind.REFUSAL_PREFILL, REFUSAL_OPENINGS[0])
+    with pytest.raises(SuiteError, match="no plain harmful-looking question"):
+        load_suites(["ordinary:depth"])
 
 
 def test_each_question_of_the_depth_suite_is_asked_at_every_depth():
