@@ -81,7 +81,7 @@ def told(said: str) -> Iterator[str]:
         if line.startswith("{"):
             one = json.loads(line)
             yield f"FINDING {one['event']} {one['signal']} after {one['time'] - 1e9:.0f} prompts: rate {one['rate']:.3f}"
-        elif "refusal_lost" in line:
+        elif "refusal_lost" in line and not line.startswith(f"{BASE_NAME} "):
             yield line
 
 
