@@ -2,5 +2,6 @@
 
 from monitor.shadow.client import ShadowClient
 from monitor.shadow.replays import Shadow
+from monitor.shadow.yielding import Yielding
 
-__all__ = ["Shadow", "ShadowClient"]
+__all__ = ["Shadow", "ShadowClient", "Yielding"]

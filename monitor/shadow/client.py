@@ -20,7 +20,7 @@ from monitor.shadow.body import Replay
 MAX_BODY_BYTES: Final = 1024 * 1024
 MAX_METRICS_BYTES: Final = 8 * 1024 * 1024
 LOOK_TIMEOUT_S: Final = 5.0
-MARK: Final = "alignment-shadow-"
+MARK: Final = "alignment-"
 """Begins the request id, so that the server's log tells these requests from its clients'."""
 
 OK: Final = "ok"
@@ -51,13 +51,15 @@ class ShadowClient:
     timeout_s: float
     api_key_file: Path | None = None
     """The monitor's own key; clients' keys are never used."""
+    kind: str = "shadow"
+    """What these requests are for: stands in the request id and in a header's name."""
 
     async def ask(self, replay: Replay, body: bytes, served_name: str, role: str) -> Choice:
         """The answer of one served name. Raises ShadowError."""
         headers = {
             "Content-Type": "application/json",
-            "X-Request-Id": f"{MARK}{role}-{uuid4().hex}",
-            "X-Alignment-Shadow": role,
+            "X-Request-Id": f"{MARK}{self.kind}-{role}-{uuid4().hex}",
+            f"X-Alignment-{self.kind.title()}": role,
             **self._authorization(),
         }
         try:
@@ -102,7 +104,7 @@ class ShadowClient:
         if self.api_key_file is None:
             return {}
         try:
-            return {"Authorization": f"Bearer {read_secret(self.api_key_file, 'shadow.api_key_file')}"}
+            return {"Authorization": f"Bearer {read_secret(self.api_key_file, 'api_key_file')}"}
         except ConfigError as error:
             raise ShadowError("key") from error
 

@@ -19,7 +19,7 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,9 +29,9 @@ from monitor.config.model import ShadowSection
 from monitor.drift.signals import COLLUSION, REFUSAL_LOST_PAIRED
 from monitor.pipeline import Pipeline
 from monitor.records import Choice, Combination, Condition, Item, Outcome, Pair, Stratum, Verdict
-from monitor.scoring.judge import Budget
 from monitor.shadow.body import Replay, replay_of
-from monitor.shadow.client import OK, REJECTED, ShadowClient, ShadowError
+from monitor.shadow.client import OK, ShadowClient, ShadowError
+from monitor.shadow.yielding import Sleep, Yielding
 from monitor.telemetry.logs import Repeats, where_it_failed
 from monitor.telemetry.pair_metrics import PairMetrics
 
@@ -40,12 +40,6 @@ log = logging.getLogger(__name__)
 CHARACTERS_PER_TOKEN: Final = 4
 LATE_S: Final = 300.0
 """A request that waited longer is not asked again: the combination may behave differently by now."""
-LOOK_S: Final = 1.0
-"""Seconds for which a look at the server's load counts, and between two looks while it is busy."""
-FIRST_PAUSE_S: Final = 1.0
-LONGEST_PAUSE_S: Final = 300.0
-
-Sleep = Callable[[float], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +82,15 @@ class Shadow:
         self._pipeline = pipeline
         self._metrics = metrics
         self._random = chance
-        self._sleep = sleep
         self._clock = clock
         self._waiting: tuple[deque[Job], deque[Job]] = (deque(), deque())
         """Of combinations under suspicion, and of the others."""
         self._wanted = asyncio.Event()
-        self._budget = Budget(section.requests_per_s, section.tokens_per_s, self._clock())
+        budget = (section.requests_per_s, section.tokens_per_s)
+        self._yielding = Yielding(client, section.waiting_limit, budget, metrics.paused, sleep, clock)
         self._salt = f"alignment-{secrets.token_hex(16)}"
         self._compared: dict[str, int] = {}
         """Id of a combination -> prompts that its parts were asked, too."""
-        self._looked = float("-inf")
-        self._busy = False
-        self._not_before = float("-inf")
-        """Until then nothing is asked, for the latest call failed."""
-        self._failures = 0
-        """Failures one after the other."""
         self._repeats = Repeats()
         metrics.enabled.set(1)
 
@@ -215,10 +203,7 @@ class Shadow:
     async def _work(self) -> None:
         while True:
             job = await self._next()
-            while (pause := self._not_before - self._clock()) > 0 or await self._server_is_busy():
-                self._metrics.paused.set(1)
-                await self._sleep(pause if pause > 0 else LOOK_S)
-            self._metrics.paused.set(0)
+            await self._yielding.turn()
             if self._clock() - job.queued > LATE_S:
                 self._metrics.skipped("late").inc()
                 continue
@@ -232,19 +217,6 @@ class Shadow:
             self._wanted.clear()
             await self._wanted.wait()
         return next(queue for queue in self._waiting if queue).popleft()
-
-    async def _server_is_busy(self) -> bool:
-        """Requests of clients wait in the server, or it does not even say so."""
-        now = self._clock()
-        if now - self._looked >= LOOK_S:
-            self._looked = now
-            try:
-                waiting = await self._client.waiting()
-            except ShadowError:
-                self._busy = True
-            else:
-                self._busy = waiting is not None and waiting > self._section.waiting_limit
-        return self._busy
 
     async def _replay(self, job: Job) -> None:
         base = await self._ask(job, "base", job.base)
@@ -261,24 +233,21 @@ class Shadow:
 
     async def _ask(self, job: Job, role: str, served: str) -> Choice | None:
         tokens = len(job.prompt) / CHARACTERS_PER_TOKEN + job.replay.max_tokens
-        while wait := self._budget.take(tokens, self._clock()):
-            await self._sleep(wait)
+        await self._yielding.spend(tokens)
         body = job.replay.request(served, self._salt, self._random)
         try:
             answer = await self._client.ask(job.replay, body, served, role)
         except ShadowError as error:
-            self._failed(job.label, role, str(error), error.retry_after_s)
+            self._failed(job.label, role, error)
             return None
-        self._failures = 0
+        self._yielding.answered()
         self._metrics.requests(job.label, role, OK).inc()
         return answer
 
-    def _failed(self, label: str, role: str, reason: str, retry_after_s: float) -> None:
+    def _failed(self, label: str, role: str, error: ShadowError) -> None:
+        reason = str(error)
         self._metrics.requests(label, role, reason).inc()
-        if reason != REJECTED:
-            grown = min(FIRST_PAUSE_S * 2 ** min(self._failures, 10), LONGEST_PAUSE_S)
-            self._not_before = self._clock() + min(max(grown, retry_after_s), LONGEST_PAUSE_S)
-            self._failures += 1
+        self._yielding.failed(error)
         left_out = self._repeats.allow(reason, self._clock())
         if left_out is not None:
             log.warning("a request could not be asked again (%d more before): %s", left_out, reason)
