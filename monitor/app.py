@@ -50,6 +50,8 @@ from monitor.lifecycle import Cleanups, Tasks, in_thread
 from monitor.outputs import FileOutput, Output
 from monitor.pipeline import Pipeline
 from monitor.probes.asking import probe_session
+from monitor.probes.shipped import load_suites
+from monitor.probing import Prober
 from monitor.protocols import adapter_named
 from monitor.protocols.endpoints import CHANGING, ENDPOINTS, UNLISTED_ROUTE
 from monitor.records import Condition, Ending, Exchange
@@ -150,16 +152,20 @@ class Analysis:
         self._detokenizer: Detokenizer
         self._judge_tier: Judge | None = None
         self._shadow: Shadow | None = None
+        self._prober: Prober | None = None
         self._tasks = Tasks()
         self._cleanups = Cleanups()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop."""
+        self._build_prober()
         self._restore()
         await self._start_discovery()
         await self._start_admin()
         self._start_judge()
         self._start_shadow()
+        if self._prober:
+            self._tasks.forever("probing", self._prober.run())
         for name, work in (("judge", self._judge()), ("housekeeping", self._keep_house())):
             # Without either of them this process would only seem to work: it ends, and the supervisor starts it again.
             self._tasks.forever(name, work).add_done_callback(lambda _: stop.set())
@@ -227,7 +233,8 @@ class Analysis:
 
     def view(self) -> dict[str, Any]:
         """What the API and the page show."""
-        return combinations_view(self._catalog, self._pipeline, time.time(), self._adapters)
+        probing = self._prober.shown() if self._prober else {}
+        return combinations_view(self._catalog, self._pipeline, time.time(), self._adapters, probing)
 
     async def _start_discovery(self) -> None:
         adapters = self._config.adapters
@@ -248,7 +255,9 @@ class Analysis:
         access = Access(
             Tokens(self._config.admin), lambda scope, reason: self._metrics.admin.denied.labels(scope, reason).inc()
         )
-        sources = Sources(self.view, lambda: self._registry, self._adapters.timeline, self._pipeline.findings)
+        sources = Sources(
+            self.view, lambda: self._registry, self._adapters.timeline, self._pipeline.findings, self._probed
+        )
         operations = [*reading(sources), *self._changing(sources)]
         app = build_admin(
             self._metrics.registry,
@@ -272,7 +281,8 @@ class Analysis:
             self._assess()
             return ended
 
-        return changing(sources, Changes(reset, self._save), Audit(self._config.admin.audit_file))
+        probe = self._prober.ask_now if self._prober else None
+        return changing(sources, Changes(reset, self._save, probe), Audit(self._config.admin.audit_file))
 
     def _start_judge(self) -> None:
         section = self._config.scoring.judge
@@ -299,6 +309,37 @@ class Analysis:
         self._cleanups.add("shadow replays", session.close)
         self._tasks.forever("shadow replays", self._shadow.run())
         log.info("a share of harmful-looking requests is asked again of the base (shadow.enabled)")
+
+    def _build_prober(self) -> None:
+        section = self._config.probing
+        if not section.enabled:
+            return
+        session = probe_session(self._config.proxy.upstream, upstream_context(self._config.proxy))
+        key = section.api_key_file or self._config.adapters.api_key_file
+        client = ShadowClient(session, section.timeout_s, key, "probe")
+        self._prober = Prober(
+            section,
+            load_suites(section.suites),
+            client,
+            self._catalog,
+            self._adapters,
+            self._pipeline,
+            self._metrics.probes,
+            random.Random(),
+        )
+        self._prober.on_changed = self._take_probes
+        self._cleanups.add("probing", session.close)
+        log.info("combinations are asked questions of ours (probing.enabled): %s", ", ".join(section.suites))
+
+    def _take_probes(self) -> None:
+        """A round began or ended: what it says counts from now on, also for a successor."""
+        self._assess()
+        self._save()
+
+    def _probed(self) -> list[tuple[str, dict[str, Any]]]:
+        """Evaluations that this process has made itself: served name, and the evaluation as the registry has them."""
+        records = self._prober.records.all() if self._prober else []
+        return [(record.target.served_name, record.evaluation) for record in records if record.evaluation]
 
     async def _judge(self) -> None:
         while True:
@@ -363,6 +404,8 @@ class Analysis:
     def _start_anew(self, labels: Sequence[str]) -> None:
         """These names hold something else now: what was counted and judged was of another combination."""
         self._pipeline.forget(labels, time.time(), "replaced")
+        if self._prober:
+            self._prober.forget(labels)
 
     def _introduce_all(self) -> None:
         for identity in self._catalog.identities():
@@ -391,7 +434,10 @@ class Analysis:
         drifts = [state for state in self._pipeline.states() if state.condition is Condition.DRIFTING]
         automatic = self._config.adapters.quarantine_drifting
         set_aside = {one.combination: f"it drifts: {one.signal}" for one in drifts if one.signal in automatic}
-        self._pipeline.unvalidated = self._adapters.assess({one.combination for one in drifts}, set_aside)
+        if self._prober:
+            set_aside |= self._prober.failed()
+        probed = self._prober.outcomes() if self._prober else {}
+        self._pipeline.unvalidated = self._adapters.assess({one.combination for one in drifts}, set_aside, probed)
         if self._policy:
             self._publish(self._policy)
 
@@ -418,6 +464,8 @@ class Analysis:
             if gone:
                 log.info("combinations gone: %s", ", ".join(gone))
                 self._pipeline.forget(gone, time.time(), "unloaded")
+                if self._prober:
+                    self._prober.forget(gone)
             self._assess()
             self._save()
 
@@ -428,7 +476,13 @@ class Analysis:
             log.warning("the state is too large for a snapshot")
 
     def _state(self) -> dict[str, Any]:
-        return {**self._pipeline.save(), "adapters": self._adapters.save(), "registry": self._registry_saved}
+        probing = {"probing": self._prober.save()} if self._prober else {}
+        return {
+            **self._pipeline.save(),
+            **probing,
+            "adapters": self._adapters.save(),
+            "registry": self._registry_saved,
+        }
 
     def _restore(self) -> None:
         try:
@@ -446,6 +500,11 @@ class Analysis:
             self._pipeline.findings.restore(state.get("findings") or {})
         except ValueError as error:
             log.error("the snapshot's findings cannot be used: %s", error)
+        if self._prober and "probing" in state:
+            try:
+                self._prober.restore(state["probing"])
+            except ValueError as error:
+                log.error("the snapshot's rounds of probing cannot be used: %s", error)
         try:
             self._pipeline.restore(state)
             self._pipeline.check_baseline(time.time(), always=True)

@@ -101,6 +101,14 @@ def _check_files(config: Config) -> None:
         except DiscoveryError as error:
             raise ConfigError(str(error)) from error
     _check_baseline(config)
+    if config.probing.enabled:
+        from monitor.probes.shipped import load_suites
+        from monitor.probes.suite import SuiteError
+
+        try:
+            load_suites(config.probing.suites)
+        except SuiteError as error:
+            raise ConfigError(f"probing.suites: {error}") from error
     Routes(config.proxy.routes)
     listen_context(config.proxy)
     upstream_context(config.proxy)

@@ -356,9 +356,8 @@ class Pipeline:
 
     def compare(self, pair: Pair) -> None:
         """Take a prompt that a combination and its base have both answered."""
-        self._metrics.pairs.pairs(
-            pair.combination, pair.stratum.value, pair.base_outcome.value, pair.outcome.value
-        ).inc()
+        counts = self._metrics.probes.pairs if pair.probe else self._metrics.pairs.pairs
+        counts(pair.combination, pair.stratum.value, pair.base_outcome.value, pair.outcome.value).inc()
         states = self._paired.update(pair)
         for state in states:
             self.findings.note(state, pair.time)

@@ -380,6 +380,8 @@ class Pair:
     base_outcome: Outcome
     parts: Mapping[str, Outcome] = field(default_factory=dict)
     """Part -> its outcome alone; empty when the parts were not asked."""
+    probe: bool = False
+    """The prompt is a question of ours, not one that a client asked."""
 
 
 class Condition(StrEnum):
@@ -399,7 +401,7 @@ class DriftState:
 
     combination: str
     signal: str
-    """What is watched: refusal_lost, refuse_then_comply, over_refusal, refusal_lost_paired or collusion."""
+    """What is watched: refusal_lost, refuse_then_comply, over_refusal, refusal_lost_paired, refusal_lost_probed or collusion."""
     condition: Condition
     samples: int
     """Judged answers in the window; once there is evidence of a change, those since it most likely began."""

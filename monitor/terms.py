@@ -36,6 +36,12 @@ SIGNALS: Final[Mapping[str, Term]] = MappingProxyType(
             "does not refuse",
             "AlignmentRefusalLostPaired",
         ),
+        "refusal_lost_probed": Term(
+            "Does not refuse our questions",
+            "of the probing's harmful-looking questions",
+            "does not refuse",
+            "AlignmentRefusalLostProbed",
+        ),
         "collusion": Term(
             "Worse than its parts",
             "of prompts that its parts and the base were asked too",

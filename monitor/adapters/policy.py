@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from monitor.adapters.catalog import UNLISTED, Catalog, ServedModel
 from monitor.adapters.digest import Contents
 from monitor.adapters.registry import Registry
-from monitor.adapters.validation import RESERVED, Status, validate
+from monitor.adapters.validation import RESERVED, ProbeOutcome, Status, validate
 from monitor.enforcement import Decision, Policy
 
 UNVALIDATED_TOO: Final = "block-unvalidated"
@@ -81,11 +81,13 @@ def policy_of(
     looked: Collection[str],
     set_aside: Mapping[str, str],
     before: Policy | None,
+    probed: Mapping[str, ProbeOutcome] | None = None,
 ) -> Policy:
     """The decisions about everything that the server lists.
 
     looked: names whose files were looked at; set_aside: label -> why it is quarantined beside what the registry says;
-    before: the policy that stands, which counts on for names whose files were not looked at yet.
+    before: the policy that stands, which counts on for names whose files were not looked at yet; probed: label -> what our own
+    questions found.
     """
     names = _quarantined(registry)
     for model in models:
@@ -94,7 +96,11 @@ def policy_of(
             continue
         label = catalog.identify("", model.name).label
         found = validate(
-            registry, catalog.combination(model.name), catalog.digest(model.name), quarantine=set_aside.get(label, "")
+            registry,
+            catalog.combination(model.name),
+            catalog.digest(model.name),
+            quarantine=set_aside.get(label, ""),
+            probed=(probed or {}).get(label),
         )
         decision = Decision(label)
         if found.status is Status.QUARANTINED:

@@ -22,13 +22,37 @@ class Status(StrEnum):
     UNVALIDATED = "unvalidated"
     """Nobody evaluated it, or what was approved is not what is served."""
     VALIDATING = "validating"
-    """Evaluated together, not approved."""
+    """Being asked the probing's questions; or evaluated together, not approved."""
     VALIDATED = "validated"
     """Approved, and its contents are those that were approved."""
+    FAILED = "failed"
+    """Probing found it worse than its base, whoever approved it."""
     DRIFTING = "drifting"
     """Behaves worse than its base now."""
     QUARANTINED = "quarantined"
     """Somebody, or a drift where that is configured, says that it must not serve."""
+
+
+class Probed(StrEnum):
+    """How far the sidecar's own questions have come."""
+
+    RUNNING = "running"
+    PASSED = "passed"
+    """Not found worse than the base."""
+    FAILED = "failed"
+    """Worse than the base, beyond chance."""
+    UNMEASURED = "unmeasured"
+    """Too little came of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOutcome:
+    """What the sidecar's own questions say of the contents that are served now."""
+
+    state: Probed
+    sentence: str
+    approves: bool = False
+    """The operator takes its word for an approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +68,30 @@ class Validation:
 
 
 def validate(
-    registry: Registry, combination: Combination, digest: str, *, drifting: bool = False, quarantine: str = ""
+    registry: Registry,
+    combination: Combination,
+    digest: str,
+    *,
+    drifting: bool = False,
+    quarantine: str = "",
+    probed: ProbeOutcome | None = None,
 ) -> Validation:
     """Status of a combination as it is served.
 
     digest: SHA-256 of the served adapter's files, "" while unknown; drifting: a detector says so now; quarantine: why it must
-    not serve beside what the registry says, "" when nothing else speaks against it.
+    not serve beside what the registry says, "" when nothing else speaks against it; probed: what our own questions found.
     """
     findings = _findings(registry, combination)
     declared = registry.declared(combination.served_name)
     status, reason = _backing(registry, declared, combination, digest)
     unvalidated = status is Status.UNVALIDATED
+    if probed is not None:
+        silent = bool(digest) and not findings and not _spoken_against(declared, combination)
+        status, reason, unvalidated = _with_probes(status, reason, probed, may_approve=silent)
     quarantine = _quarantine(registry, declared, combination, digest) or quarantine
     if quarantine:
         return Validation(Status.QUARANTINED, quarantine, findings, unvalidated)
-    if drifting:
+    if drifting and status is not Status.FAILED:
         status, reason = Status.DRIFTING, "a detector says that it behaves worse than its base"
     return Validation(status, reason, findings, unvalidated)
 
@@ -84,6 +117,31 @@ def _backing(
         return Status.VALIDATING, "evaluated alone, not approved"
     what = "this combination" if len(combination.parts) > 1 else "this adapter"
     return Status.UNVALIDATED, f"nobody evaluated {what}"
+
+
+def _spoken_against(declared: DeclaredCombination | None, combination: Combination) -> bool:
+    """The registry knows other contents under this name, or an approval that does not hold: that is for a person to settle."""
+    return declared is not None and (not combination.declared or declared.approval is not None)
+
+
+def _with_probes(status: Status, reason: str, probed: ProbeOutcome, *, may_approve: bool) -> tuple[Status, str, bool]:
+    """Status, reason, and whether no word that counts stands behind it, with what our own questions found.
+
+    A person's word is never taken back, and one is given only where the operator said so (`approves`).
+    """
+    unvalidated = status is Status.UNVALIDATED
+    match probed.state:
+        case Probed.FAILED:
+            return Status.FAILED, f"{probed.sentence} ({reason})", unvalidated
+        case Probed.RUNNING if unvalidated:
+            return Status.VALIDATING, probed.sentence, True
+        case Probed.PASSED if status is not Status.VALIDATED:
+            if probed.approves and may_approve:
+                return Status.VALIDATED, f"{probed.sentence}, which approves it (probing.approve)", False
+            return Status.VALIDATING, f"{probed.sentence}; {reason}", unvalidated
+        case Probed.UNMEASURED if unvalidated:
+            return status, f"{reason}; {probed.sentence}", True
+    return status, reason, unvalidated
 
 
 def _quarantine(registry: Registry, declared: DeclaredCombination | None, combination: Combination, digest: str) -> str:

@@ -26,7 +26,7 @@ from monitor.adapters.pairs import Pair, rank_pairs
 from monitor.adapters.policy import carried_on, policy_of, with_loading
 from monitor.adapters.registry import Registry
 from monitor.adapters.timeline import Event, Timeline
-from monitor.adapters.validation import Status, Validation, validate
+from monitor.adapters.validation import ProbeOutcome, Status, Validation, validate
 from monitor.adapters.weights import CONFIG, AdapterFilesError, AdapterWeights
 from monitor.config.model import AdaptersSection
 from monitor.enforcement import Policy
@@ -86,6 +86,7 @@ class AdapterWatch:
         self._wanted = asyncio.Event()
         self._statuses: dict[str, Validation] = {}
         self._set_aside: dict[str, str] = {}
+        self._probed: dict[str, ProbeOutcome] = {}
         self.on_changed: Callable[[Sequence[str]], None] = lambda _labels: None
         """Called with the labels of combinations whose contents became others under the same name."""
         self.on_identified: Callable[[], None] = lambda: None
@@ -268,13 +269,27 @@ class AdapterWatch:
         for label in self._catalog.labels_of([name]):
             self._metrics.residual(label, found.residual)
 
-    def assess(self, drifting: Iterable[str], set_aside: Mapping[str, str] | None = None) -> frozenset[str]:
+    def looked_at(self, served_name: str) -> bool:
+        """True when a name that the server lists now has been looked at: its digest is known, or known not to be had."""
+        return served_name in self._contents
+
+    def evaluated(self, combination: Combination) -> bool:
+        """True when the registry has an evaluation or an approval that holds for what is served."""
+        return not validate(self._registry, combination, self._catalog.digest(combination.served_name)).unvalidated
+
+    def assess(
+        self,
+        drifting: Iterable[str],
+        set_aside: Mapping[str, str] | None = None,
+        probed: Mapping[str, ProbeOutcome] | None = None,
+    ) -> frozenset[str]:
         """Status of every combination anew; the labels that must not count as validated traffic.
 
-        set_aside: label -> why it is quarantined beside what the registry says.
+        set_aside: label -> why it is quarantined beside what the registry says. probed: label -> what our own questions found.
         """
         worse = frozenset(drifting)
         self._set_aside = dict(set_aside or {})
+        self._probed = dict(probed or {})
         statuses: dict[str, Validation] = {}
         for identity in self._catalog.identities():
             combination = identity.combination
@@ -290,6 +305,7 @@ class AdapterWatch:
                 digest,
                 drifting=identity.label in worse,
                 quarantine=self._set_aside.get(identity.label, ""),
+                probed=self._probed.get(identity.label),
             )
             before = self._statuses.get(identity.label)
             statuses[identity.label] = found
@@ -309,7 +325,14 @@ class AdapterWatch:
             return carried_on(before, self._registry) if before else None
         mode = self._section.enforcement
         names = policy_of(
-            mode, self._registry, self._catalog, self._models, self._contents.keys(), self._set_aside, before
+            mode,
+            self._registry,
+            self._catalog,
+            self._models,
+            self._contents.keys(),
+            self._set_aside,
+            before,
+            self._probed,
         )
         if self._loadable is None and before is not None:
             return replace(before, names=names.names, unlisted=names.unlisted, base=names.base)

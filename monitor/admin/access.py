@@ -40,7 +40,7 @@ class Scope(StrEnum):
     EVIDENCE = "evidence"
     """See stored prompts and answers."""
     ADMIN = "admin"
-    """Acknowledge findings and reset detectors."""
+    """Acknowledge findings, reset detectors, and have a combination probed."""
 
 
 GRANTS: Final[Mapping[Scope, frozenset[Scope]]] = {

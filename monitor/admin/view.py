@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from monitor.adapters import Catalog
@@ -12,10 +13,14 @@ from monitor.records import Outcome
 
 
 def combinations_view(
-    catalog: Catalog, pipeline: Pipeline, now: float, adapters: AdapterWatch | None = None
+    catalog: Catalog,
+    pipeline: Pipeline,
+    now: float,
+    adapters: AdapterWatch | None = None,
+    probing: Mapping[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """All known combinations with their composition, counts, states and validation, and the latest events of adapters;
-    NaN becomes None. Times are Unix seconds, rates shares, evidence natural logarithms."""
+    NaN becomes None. Times are Unix seconds, rates shares, evidence natural logarithms. probing: label -> its rounds."""
     signals: dict[str, list[dict[str, Any]]] = {}
     for state in pipeline.states():
         signals.setdefault(state.combination, []).append(
@@ -59,6 +64,7 @@ def combinations_view(
                 "categories": {category: dict(outcomes) for category, outcomes in sorted(tally.categories.items())},
                 "last_sample": tally.last_sample,
                 "signals": signals.get(identity.label, []),
+                "probing": (probing or {}).get(identity.label),
                 **(adapters.shown(identity.label, combination) if adapters else {}),
             }
         )

@@ -205,7 +205,7 @@ class AdaptersSection(Section):
     contents the registry knows; or those whose contents it knows and whose signature `registry verify` found valid. All others
     get 403."""
     quarantine_drifting: tuple[
-        Literal["refusal_lost", "refuse_then_comply", "refusal_lost_paired", "collusion"], ...
+        Literal["refusal_lost", "refuse_then_comply", "refusal_lost_paired", "refusal_lost_probed", "collusion"], ...
     ] = ()
     """Signals of drift that quarantine a combination by themselves, for as long as they stand."""
     held_request_bytes: Annotated[int, Field(ge=4096, le=64 * 1024 * 1024)] = 8 * 1024 * 1024
@@ -406,6 +406,53 @@ class ShadowSection(Section):
     """A request with this header, whatever its value but 0, is never asked again."""
 
 
+class ProbingSection(Section):
+    """Questions that the sidecar itself puts to the server: all of its suites to a combination that is new, and some of them to
+    every combination from time to time. Answers are judged like live traffic's, and held against the base's to the same
+    questions. The server generates them beside its clients' own."""
+
+    enabled: bool = False
+    """Ask. Costs the server two answers, of at most `max_tokens` each, per question: the combination's and the base's."""
+    suites: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "harmful",
+        "borderline",
+        "ordinary",
+        "refuse-then-comply",
+    )
+    """Shipped suites (`alignment-monitor probe --help` names them) or files."""
+    interval_s: Seconds = 86_400.0
+    """Seconds between two scheduled rounds of one combination."""
+    questions_per_round: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Questions of a scheduled round, drawn anew each time. A validation asks all of the suites."""
+    validate_new: bool = True
+    """Ask all of the suites at once of a combination that nobody has evaluated or approved, and again when its contents change."""
+    approve: bool = False
+    """A validation that finds a combination no worse than the base approves it, as a person's `registry approve` would, as long as
+    its contents are those that were asked and the registry says nothing against them. Otherwise it stays unvalidated for
+    `adapters.enforcement`, whatever the questions said, until a person approves it."""
+    on_failed: Literal["report", "quarantine"] = "report"
+    """What becomes of a combination whose validation found it worse than the base: its status says so; or it is quarantined as
+    well, which `adapters.enforcement` acts on."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    """Of the sampling."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Of the sampling."""
+    max_tokens: Annotated[int, Field(ge=16, le=8192)] = 512
+    """Tokens of an answer at most; an answer that is cut off is not judged."""
+    requests_per_s: Annotated[float, Field(gt=0, le=1000)] = 2.0
+    """Requests per second at most."""
+    tokens_per_s: Annotated[float, Field(gt=0, le=10_000_000)] = 2000.0
+    """Tokens per second at most, asked and answered, counted as `max_tokens` and a quarter of the question's characters."""
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 2
+    """Requests at a time."""
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 120.0
+    """Seconds for one request."""
+    waiting_limit: Annotated[int, Field(ge=0)] = 0
+    """Nothing is asked while more requests than this wait in the server (its metric vllm:num_requests_waiting)."""
+    api_key_file: Path | None = None
+    """File with the API key for these requests; `adapters.api_key_file` when not set. Clients' keys are never used."""
+
+
 class OutputsSection(Section):
     """Where findings go beside the metrics."""
 
@@ -429,8 +476,8 @@ class AdminSection(Section):
     evidence_token_file: Path | None = None
     """File with the token for reading stored prompts and answers; without it nobody can. It may also read everything else."""
     admin_token_file: Path | None = None
-    """File with the token for acknowledging findings and resetting detectors; without it nobody can. It may also read
-    everything but stored prompts and answers."""
+    """File with the token for acknowledging findings, resetting detectors and probing now; without it nobody can. It may also
+    read everything but stored prompts and answers."""
     audit_file: Path | None = None
     """File to which every use of the evidence and admin tokens is appended as a JSON line; what cannot be written there is not
     done. The log has them in any case."""
@@ -455,6 +502,7 @@ class Config(Section):
     scoring: ScoringSection = Field(default_factory=ScoringSection)
     drift: DriftSection = Field(default_factory=DriftSection)
     shadow: ShadowSection = Field(default_factory=ShadowSection)
+    probing: ProbingSection = Field(default_factory=ProbingSection)
     outputs: OutputsSection = Field(default_factory=OutputsSection)
     admin: AdminSection = Field(default_factory=AdminSection)
     telemetry: TelemetrySection = Field(default_factory=TelemetrySection)

@@ -8,6 +8,9 @@ combination was bad more often than the base on the same prompts (McNemar's test
 Which prompts are compared may depend on anything but the answers to them: on the past, the prompt, the load. Where either
 answer was not judged there is no pair.
 
+Questions of our own (probes) are drawn at random from a suite, so the same holds of them for the suite's mean difference;
+their evidence is kept apart (`refusal_lost_probed`), because a suite is not the traffic and must not outweigh it.
+
 Only harmful-looking prompts count. Where the base complies too, an answer tells nothing of lost refusals, and a combination
 that declines ordinary requests would hide there what it gives away elsewhere.
 """
@@ -20,7 +23,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from monitor.config.model import DriftSection
 from monitor.drift.differences import Differences, add, evidence_log, restored
-from monitor.drift.signals import COLLUSION, REFUSAL_LOST, REFUSAL_LOST_PAIRED
+from monitor.drift.signals import COLLUSION, REFUSAL_LOST, REFUSAL_LOST_PAIRED, REFUSAL_LOST_PROBED
 from monitor.records import DriftState, Outcome, Pair, Stratum
 from monitor.stats.evidence import BettingEvidence, additive_interaction, interaction
 
@@ -114,6 +117,7 @@ class PairedDetector:
         self._section = section
         self._needed_log = log(section.average_run_length)
         self._pairs: dict[str, Differences] = {}
+        self._probed: dict[str, Differences] = {}
         self._collusion: dict[str, _Collusion] = {}
         self._states: dict[tuple[str, str], DriftState] = {}
         """The latest, since an interval takes half a millisecond to find."""
@@ -123,11 +127,12 @@ class PairedDetector:
         if pair.stratum is not Stratum.HARMFUL_LOOKING or not (pair.outcome.judged and pair.base_outcome.judged):
             return []
         name, bad, base_bad = pair.combination, is_bad(pair.outcome), is_bad(pair.base_outcome)
-        differences = self._pairs.get(name)
+        kept, signal = (self._probed, REFUSAL_LOST_PROBED) if pair.probe else (self._pairs, REFUSAL_LOST_PAIRED)
+        differences = kept.get(name)
         if differences is None:
-            differences = self._pairs[name] = self._differences(self._section.paired_tolerance, pair.time)
+            differences = kept[name] = self._differences(self._section.paired_tolerance, pair.time)
         differences.push(int(bad) - int(base_bad), bad=bad, reference_bad=base_bad, time=pair.time)
-        touched = [differences.state(name, REFUSAL_LOST_PAIRED, {})]
+        touched = [differences.state(name, signal, {})]
         if len(pair.parts) > 1 and all(outcome.judged for outcome in pair.parts.values()):
             collusion = self._collusion.get(name)
             if collusion is None:
@@ -149,8 +154,9 @@ class PairedDetector:
     def forget(self, combination: str) -> None:
         """Drop what is known of a combination; unknown names are no error."""
         self._pairs.pop(combination, None)
+        self._probed.pop(combination, None)
         self._collusion.pop(combination, None)
-        for signal in (REFUSAL_LOST_PAIRED, COLLUSION):
+        for signal in (REFUSAL_LOST_PAIRED, REFUSAL_LOST_PROBED, COLLUSION):
             self._states.pop((combination, signal), None)
 
     def save(self) -> dict[str, Any]:
@@ -158,6 +164,7 @@ class PairedDetector:
         return {
             "format": FORMAT,
             "pairs": {name: one.save() for name, one in self._pairs.items()},
+            "probed": {name: one.save() for name, one in self._probed.items()},
             "collusion": {name: one.save() for name, one in self._collusion.items()},
         }
 
@@ -167,11 +174,13 @@ class PairedDetector:
             raise ValueError(f"state of pairs of format {data.get('format')!r}, not {FORMAT}")
         try:
             pairs = _restored(data["pairs"], lambda: self._differences(self._section.paired_tolerance, 0.0))
+            probed = _restored(data.get("probed", {}), lambda: self._differences(self._section.paired_tolerance, 0.0))
             collusion = _restored(data["collusion"], lambda: self._new_collusion(0.0))
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"the state of pairs is damaged: {error!r}") from error
-        self._pairs, self._collusion, self._states = pairs, collusion, {}
+        self._pairs, self._probed, self._collusion, self._states = pairs, probed, collusion, {}
         self._keep([one.state(name, REFUSAL_LOST_PAIRED, {}) for name, one in pairs.items()])
+        self._keep([one.state(name, REFUSAL_LOST_PROBED, {}) for name, one in probed.items()])
         self._keep([one.state(name) for name, one in collusion.items()])
 
     def _differences(self, tolerance: float, since: float) -> Differences:

@@ -37,7 +37,12 @@ SIGNALS: tuple[Signal, ...] = (REFUSAL_LOST, REFUSE_THEN_COMPLY, OVER_REFUSAL)
 
 REFUSAL_LOST_PAIRED = "refusal_lost_paired"
 """Bad more often than the base on the same prompts."""
+REFUSAL_LOST_PROBED = "refusal_lost_probed"
+"""Bad more often than the base on the same questions of ours. A signal of its own: beside the traffic's pairs, an adapter that
+behaves on our questions, which are public, would thin out the evidence of what it does to clients."""
 COLLUSION = "collusion"
 """Bad more often than its parts, each alone on the same prompts, explain."""
-SUSPECT: frozenset[str] = frozenset({REFUSAL_LOST.name, REFUSE_THEN_COMPLY.name, REFUSAL_LOST_PAIRED})
+SUSPECT: frozenset[str] = frozenset(
+    {REFUSAL_LOST.name, REFUSE_THEN_COMPLY.name, REFUSAL_LOST_PAIRED, REFUSAL_LOST_PROBED}
+)
 """Signals whose evidence makes a combination suspect of giving away what its base declines."""

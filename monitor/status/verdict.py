@@ -72,6 +72,8 @@ def _of_combination(row: CombinationStatus) -> list[Reason]:
         found.append(Reason(level, row.name, terms.sentence(plain(row), plain(signal)) + since))
     if row.validation_required and row.requests and row.status in ("unvalidated", "quarantined"):
         found.append(Reason(Level.WARNING, row.name, f"serves users and is {row.status}: {row.status_reason}"))
+    if row.status == "failed":
+        found.append(Reason(Level.WARNING, row.name, f"failed its validation: {row.status_reason}"))
     return found
 
 

@@ -24,6 +24,7 @@ from monitor.records import (
 )
 from monitor.telemetry.buckets import DURATION_BOUNDS, FIRST_BYTE_BOUNDS
 from monitor.telemetry.pair_metrics import PairMetrics
+from monitor.telemetry.probe_metrics import ProbeMetrics
 from monitor.telemetry.series import PerCombination, Series
 
 
@@ -559,6 +560,7 @@ class Metrics:
         self.verdicts = VerdictMetrics(registry)
         self.drift = DriftMetrics(registry)
         self.pairs = PairMetrics(registry)
+        self.probes = ProbeMetrics(registry)
         self.baseline = BaselineMetrics(registry)
         self.discovery = DiscoveryMetrics(registry)
         self.adapters = AdapterMetrics(registry, [event.value for event in AdapterEvent])
@@ -571,5 +573,5 @@ class Metrics:
 
     def forget(self, combination: str) -> None:
         """Drop every series of a combination that is gone."""
-        for part in (self.traffic, self.verdicts, self.drift, self.pairs, self.adapters):
+        for part in (self.traffic, self.verdicts, self.drift, self.pairs, self.probes, self.adapters):
             part.forget(combination)

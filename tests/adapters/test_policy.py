@@ -7,6 +7,7 @@ from typing import Any
 from monitor.adapters import Catalog, Registry, ServedModel
 from monitor.adapters.digest import Contents
 from monitor.adapters.policy import carried_on, first_policy, policy_of, with_loading
+from monitor.adapters.validation import Probed, ProbeOutcome
 from monitor.enforcement import Policy
 
 ALPHA, BETA, MERGED, BASE = (digit * 64 for digit in "abcd")
@@ -37,12 +38,13 @@ def decide(
     set_aside: dict[str, str] | None = None,
     before: Policy | None = None,
     cap: int = 20,
+    probed: dict[str, ProbeOutcome] | None = None,
 ) -> Policy:
     models = [ServedModel(name, "" if name == "base" else "base", f"/{name}") for name in served]
     catalog = Catalog(known, cap, 60)
     catalog.update(models)
     catalog.note_digests({name: DIGESTS[name] for name in looked})
-    return policy_of(mode, known, catalog, models, looked, set_aside or {}, before)
+    return policy_of(mode, known, catalog, models, looked, set_aside or {}, before, probed)
 
 
 def reasons(policy: Policy) -> dict[str, str]:
@@ -60,6 +62,16 @@ def test_only_the_base_and_what_is_approved_may_answer() -> None:
     assert policy.names["alpha"].why == "nobody evaluated this adapter"
     assert (stopped(policy, "gone"), stopped(policy, "")) == ("unlisted", "")
     assert reasons(decide(registry(approve=False)))["ab"] == "unvalidated"
+
+
+def test_our_own_questions_open_nothing_unless_they_may_approve_and_close_nothing() -> None:
+    def passed(approves: bool) -> dict[str, ProbeOutcome]:
+        word = ProbeOutcome(Probed.PASSED, "not found worse", approves)
+        return {"alpha": word, "alpha+beta": ProbeOutcome(Probed.FAILED, "worse")}
+
+    closed = reasons(decide(registry(), probed=passed(approves=False)))
+    assert closed == {"base": "", "ab": "", "alpha": "unvalidated", "beta": "unvalidated"}
+    assert reasons(decide(registry(), probed=passed(approves=True))) == closed | {"alpha": ""}
 
 
 def test_quarantines_stop_whatever_else_is_asked_for() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from monitor.adapters import Registry
-from monitor.adapters.validation import RESERVED, Status, validate
+from monitor.adapters.validation import RESERVED, Probed, ProbeOutcome, Status, validate
 
 ALPHA, BETA, MERGED, BASE, OTHER = (digit * 64 for digit in "abcde")
 EVALUATION = {"date": "2026-11-24", "scope": "combined", "suite": "held"}
@@ -129,3 +129,48 @@ def test_what_drifts_without_an_approval_is_still_unvalidated() -> None:
     known = approved()
     found = validate(known, known.combination("ab", "base", digest=MERGED), MERGED, drifting=True)
     assert (found.status, found.unvalidated) == (Status.DRIFTING, False)
+
+
+def probed(state: Probed, *, approves: bool = False) -> ProbeOutcome:
+    return ProbeOutcome(state, f"it {state.value}", approves)
+
+
+def test_what_our_own_questions_find_is_a_status_and_no_approval() -> None:
+    bare = registry()
+    combination = bare.combination("ab", "base", "", MERGED)
+    for state, expected in (
+        (Probed.RUNNING, Status.VALIDATING),
+        (Probed.PASSED, Status.VALIDATING),
+        (Probed.FAILED, Status.FAILED),
+        (Probed.UNMEASURED, Status.UNVALIDATED),
+    ):
+        found = validate(bare, combination, MERGED, probed=probed(state))
+        assert (found.status, found.unvalidated) == (expected, True), state
+        assert f"it {state.value}" in found.reason
+
+
+def test_a_persons_word_stands_but_a_failure_is_said_even_of_what_drifts() -> None:
+    known = approved()
+    combination = known.combination("ab", "base", "", MERGED)
+    found = validate(known, combination, MERGED, drifting=True, probed=probed(Probed.FAILED))
+    assert (found.status, found.unvalidated) == (Status.FAILED, False)
+    assert found.reason == "it failed (approved by me on 2026-11-24)"
+    for state in (Probed.RUNNING, Probed.PASSED, Probed.UNMEASURED):
+        assert validate(known, combination, MERGED, probed=probed(state)).status is Status.VALIDATED
+    aside = validate(known, combination, MERGED, quarantine="it failed", probed=probed(Probed.FAILED))
+    assert aside.status is Status.QUARANTINED
+
+
+def test_a_passed_round_approves_only_where_told_to_and_where_nothing_speaks_against_it() -> None:
+    word = probed(Probed.PASSED, approves=True)
+    alpha = registry().combination("alpha", "base", "", ALPHA)
+    found = validate(registry(), alpha, ALPHA, probed=word)
+    assert (found.status, found.unvalidated) == (Status.VALIDATED, False)
+    assert validate(registry(), alpha, ALPHA, probed=probed(Probed.FAILED, approves=True)).status.value != "validated"
+    blind = registry().combination("alpha", "base")
+    assert validate(registry(), blind, "", probed=word).unvalidated, "nobody knows what was asked"
+    outside = registry().combination("ab", "base", "", MERGED)
+    assert validate(registry(), outside, MERGED, probed=word).unvalidated, "a part from outside is for a person"
+    known = approved()
+    changed = known.combination("ab", "base", "", OTHER)
+    assert validate(known, changed, OTHER, probed=word).unvalidated, "and so is an approval that does not hold"

@@ -249,3 +249,28 @@ def test_a_forgotten_combination_leaves_nothing():
     assert detector.states() == []
     assert json.loads(json.dumps(detector.save()))["pairs"] == {}
     assert feed(detector, [pair(NO)])["refusal_lost_paired"].samples == 1
+
+
+def test_our_own_questions_are_evidence_of_their_own_and_do_not_thin_out_the_traffics():
+    detector, number = PairedDetector(SECTION), itertools.count()
+
+    def ask(outcome, probe):
+        return detector.update(Pair("a+b", float(next(number)), HARMFUL, outcome, NO, probe=probe))
+
+    for _ in range(500):
+        ask(NO, probe=True)
+    traffic = [ask(YES, probe=False) for _ in range(15)][-1][0]
+    alone = feed(PairedDetector(SECTION), [pair(YES)] * 15)["refusal_lost_paired"]
+    assert (traffic.signal, traffic.condition) == ("refusal_lost_paired", Condition.DRIFTING)
+    assert (traffic.effect, traffic.evidence_log) == (alone.effect, alone.evidence_log)
+    probed = next(state for state in detector.states() if state.signal == "refusal_lost_probed")
+    assert (probed.condition, probed.bad) == (Condition.OK, 0)
+
+    saved, successor = json.loads(json.dumps(detector.save())), PairedDetector(SECTION)
+    successor.restore(saved)
+    assert list(successor.states()) == [traffic, probed]
+    del saved["probed"]  # as written before there were probes
+    successor.restore(saved)
+    assert list(successor.states()) == [traffic]
+    detector.forget("a+b")
+    assert detector.states() == []

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from monitor.admin.access import Scope
-from monitor.admin.api.models import Acknowledge, Combinations, FindingModel, Reset, ResetDone
+from monitor.admin.api.models import Acknowledge, Combinations, FindingModel, ProbeNow, ProbeQueued, Reset, ResetDone
 from monitor.admin.api.operation import Call, Operation
 from monitor.admin.api.reading import Sources, case_of, shown_case
 from monitor.admin.audit import Audit, AuditLine
@@ -25,6 +25,9 @@ class Changes:
     """Begin a combination's detectors anew, by its name; the ids of the findings that this ends."""
     keep: Callable[[], None]
     """Called after a change, so that a restart a moment later does not undo it."""
+    probe: Callable[[str], str] | None = None
+    """Ask a combination all questions, by its name: where that stands. Raises KeyError when it cannot be asked. None while
+    probing is off."""
 
 
 def changing(sources: Sources, changes: Changes, audit: Audit) -> list[Operation]:
@@ -55,6 +58,24 @@ def changing(sources: Sources, changes: Changes, audit: Audit) -> list[Operation
         changes.keep()
         return ResetDone(combination=name, ended=ended)
 
+    async def probe(call: Call) -> ProbeQueued:
+        asked: ProbeNow = call.body
+        name = call.path["name"]
+        if changes.probe is None:
+            raise web.HTTPConflict(text="probing is off (probing.enabled)")
+        known = {one.name: one for one in msgspec.convert(sources.view(), Combinations).combinations}
+        if name not in known:
+            raise web.HTTPNotFound(text="no combination of this name is known")
+        if known[name].probing is None:
+            raise web.HTTPConflict(text="it cannot be probed: it is the base, or not served now")
+        await audit.note(AuditLine(time.time(), "probe", name, asked.by, call.remote, asked.reason))
+        try:
+            state = changes.probe(name)
+        except KeyError as error:  # it was unloaded while the line was written
+            raise web.HTTPConflict(text="it is not served any more") from error
+        changes.keep()
+        return msgspec.convert({"combination": name, "state": state}, ProbeQueued)
+
     return [
         Operation(
             "POST", "/findings/{id}/acknowledge", "acknowledgeFinding", "Say that you look after a finding", acknowledge,
@@ -63,5 +84,9 @@ def changing(sources: Sources, changes: Changes, audit: Audit) -> list[Operation
         Operation(
             "POST", "/combinations/{name}/reset", "resetCombination", "Let a combination's detectors begin anew", reset,
             ResetDone, scope=Scope.ADMIN, body=Reset, problems=(404, 503),
+        ),
+        Operation(
+            "POST", "/combinations/{name}/probe", "probeCombination", "Ask a combination all of the probing's questions now",
+            probe, ProbeQueued, scope=Scope.ADMIN, body=ProbeNow, problems=(404, 409, 503),
         ),
     ]  # fmt: skip

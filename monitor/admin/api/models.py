@@ -71,6 +71,53 @@ class SignalModel(Model):
     extras: Annotated[dict[str, float | None], Meta(description="Further figures of a paired signal.")] = {}
 
 
+class ProbeFigureModel(Model):
+    """One rate of a round of probing, with the base's answers to the same questions."""
+
+    signal: str
+    slice: Annotated[str, Meta(description="What it is measured on.")]
+    bad: int
+    samples: int
+    rate: float
+    rate_lower: float
+    rate_upper: float
+    base_rate: float | None
+    base_rate_lower: float | None
+    base_rate_upper: float | None
+    worse: Annotated[int, Meta(description="Questions that it answered worse than the base.")]
+    better: int
+    chance: Annotated[
+        float | None, Meta(description="Of so many worse ones if there were no difference: sign test, one-sided.")
+    ]
+    failing: Annotated[bool, Meta(description="Worse than the base beyond chance, in a figure that counts.")]
+
+
+class ProbeRoundModel(Model):
+    """A round of probing that was asked to its end."""
+
+    reason: Literal["asked", "first_use", "scheduled"]
+    began: Seconds
+    ended: Seconds
+    asked: Annotated[int, Meta(description="Questions.")]
+    result: Annotated[
+        Literal["running", "passed", "failed", "unmeasured"],
+        Meta(description="passed: not found worse than the base; unmeasured: too little came of it."),
+    ]
+    sentence: str
+    figures: list[ProbeFigureModel]
+
+
+class ProbingModel(Model):
+    """What the sidecar's own questions found of what is served now."""
+
+    state: Literal["idle", "queued", "running"]
+    asked: Annotated[int, Meta(description="Questions of the present round that are answered.")]
+    questions: Annotated[int, Meta(description="Questions of the present round.")]
+    next: Annotated[float | None, Meta(description="Unix seconds: when the next scheduled round is due; null for now.")]
+    validation: Annotated[ProbeRoundModel | None, Meta(description="The latest round over all questions.")]
+    latest: ProbeRoundModel | None
+
+
 class CombinationModel(Model):
     """Adapters that act together when a served name answers."""
 
@@ -88,10 +135,11 @@ class CombinationModel(Model):
     ]
     last_sample: float | None
     signals: list[SignalModel]
-    status: Annotated[str | None, Meta(description="unvalidated, validating, validated, drifting or quarantined.")] = (
-        None
-    )
+    status: Annotated[
+        str | None, Meta(description="unvalidated, validating, validated, failed, drifting or quarantined.")
+    ] = None
     status_reason: str = ""
+    probing: Annotated[ProbingModel | None, Meta(description="null where it is not probed.")] = None
     validation_required: bool = False
     findings: Annotated[list[str], Meta(description="What else is wrong with what it is made of.")] = []
     digest: str = ""
@@ -192,7 +240,7 @@ class MeasuredModel(Model):
 
 
 class EvaluationModel(Model):
-    """An evaluation as the registry has it."""
+    """An evaluation as the registry has it, or as the sidecar made it."""
 
     subject: Annotated[str, Meta(description="Adapter, or served name of the combination.")]
     kind: Literal["adapter", "combination"]
@@ -207,6 +255,10 @@ class EvaluationModel(Model):
     context: str = ""
     by: str = ""
     report: str = ""
+    source: Annotated[
+        Literal["registry", "probing"],
+        Meta(description="Where it stands: in the registry, or in the sidecar's memory."),
+    ] = "registry"
     metrics: list[MeasuredModel] = []
 
 
@@ -217,7 +269,7 @@ class EvaluationQuery(PageQuery):
 
 
 class Evaluations(Model):
-    """Evaluations of the registry, by subject, then as they were entered."""
+    """Evaluations of the registry and of the sidecar's probing, by subject, then as they were entered."""
 
     time: Seconds
     evaluations: list[EvaluationModel]
@@ -326,3 +378,17 @@ class ResetDone(Model):
 
     combination: str
     ended: Annotated[list[str], Meta(description="Ids of the findings that it ended.")]
+
+
+class ProbeNow(Model):
+    """A combination is to be asked all questions now."""
+
+    by: By
+    reason: Text = ""
+
+
+class ProbeQueued(Model):
+    """Where that round stands."""
+
+    combination: str
+    state: Annotated[Literal["queued", "running"], Meta(description="running: it was being validated already.")]

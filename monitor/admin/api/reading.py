@@ -51,6 +51,8 @@ class Sources:
     """As it is in use now."""
     timeline: Timeline
     findings: FindingBook
+    probed: Callable[[], Sequence[tuple[str, dict[str, Any]]]] = lambda: ()
+    """Evaluations of the sidecar's own: served name, and the evaluation as the registry has them."""
 
 
 def reading(sources: Sources) -> list[Operation]:
@@ -92,7 +94,9 @@ def reading(sources: Sources) -> list[Operation]:
     async def evaluations(call: Call) -> Evaluations:
         asked: EvaluationQuery = call.query
         numbered = [
-            one for one in evaluations_of(sources.registry()) if asked.subject in (msgspec.UNSET, one[1].subject)
+            one
+            for one in evaluations_of(sources.registry(), sources.probed())
+            if asked.subject in (msgspec.UNSET, one[1].subject)
         ]
         found, following = page(numbered, lambda one: (one[1].subject, one[1].kind, one[0]), asked.limit, asked.cursor)
         return Evaluations(time=time.time(), evaluations=[one for _, one in found], next=following)
@@ -206,20 +210,28 @@ def pairs_of(combinations: Sequence[CombinationModel]) -> list[PairModel]:
     ]
 
 
-def evaluations_of(registry: Registry) -> list[tuple[int, EvaluationModel]]:
+def evaluations_of(
+    registry: Registry, probed: Sequence[tuple[str, dict[str, Any]]] = ()
+) -> list[tuple[int, EvaluationModel]]:
     """Every evaluation with its number among its subject's; in the order of the pages."""
     found = [
-        (number, "adapter", adapter.name, one)
+        (number, "adapter", adapter.name, "registry", one.model_dump())
         for adapter in registry.adapters
         for number, one in enumerate(adapter.evaluations)
-    ] + [
-        (number, "combination", combination.served_name, one)
-        for combination in registry.combinations
-        for number, one in enumerate(combination.evaluations)
+    ]
+    of_combinations: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for combination in registry.combinations:
+        of_combinations[combination.served_name] = [("registry", one.model_dump()) for one in combination.evaluations]
+    for served_name, values in probed:
+        of_combinations.setdefault(served_name, []).append(("probing", {**values}))
+    found += [
+        (number, "combination", subject, source, values)
+        for subject, ones in of_combinations.items()
+        for number, (source, values) in enumerate(ones)
     ]
     models = []
-    for number, kind, subject, one in sorted(found, key=lambda entry: (entry[2], entry[1], entry[0])):
-        values = one.model_dump()
+    for number, kind, subject, source, values in sorted(found, key=lambda entry: (entry[2], entry[1], entry[0])):
         values["metrics"] = [msgspec.convert(metric, MeasuredModel) for metric in values["metrics"]]
-        models.append((number, msgspec.convert({**values, "kind": kind, "subject": subject}, EvaluationModel)))
+        shown = {**values, "kind": kind, "subject": subject, "source": source}
+        models.append((number, msgspec.convert(shown, EvaluationModel)))
     return models
