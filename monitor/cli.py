@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from monitor import __version__
 from monitor.config import Config, ConfigError, load_config
@@ -25,11 +25,29 @@ EXIT_UPSTREAM: Final = 4
 """The upstream server does not answer, where it was required to."""
 
 
+EXIT_UNKNOWN: Final = 3
+"""Of `status`, for what EXIT_USAGE means elsewhere: to whoever runs it as a monitoring check 2 is an alarm."""
+
+
 class Command(NamedTuple):
     """One subcommand."""
 
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+    exit_usage: int = EXIT_USAGE
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with the chosen command's exit code when the command line cannot be used."""
+
+    exit_usage = EXIT_USAGE
+
+    def error(self, message: str) -> NoReturn:
+        """See ArgumentParser. A monitoring check's reader sees standard output alone."""
+        self.print_usage(sys.stderr)
+        if self.exit_usage == EXIT_UNKNOWN:
+            print(f"UNKNOWN: {message}")
+        self.exit(self.exit_usage, f"{self.prog}: error: {message}\n")
 
 
 def _serve_arguments(parser: argparse.ArgumentParser) -> None:
@@ -171,7 +189,7 @@ def _demo() -> Command:
 def _status() -> Command:
     from monitor.status import cli
 
-    return Command(cli.add_arguments, cli.run)
+    return Command(cli.add_arguments, cli.run, EXIT_UNKNOWN)
 
 
 def _registry() -> Command:
@@ -230,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = next((word for word in arguments if not word.startswith("-")), "")
     if chosen in _CHILDREN:
         return _run(_CHILDREN[chosen](), argparse.ArgumentParser(prog=f"alignment-monitor {chosen}"), arguments[1:])
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="alignment-monitor",
         description="Runtime alignment monitoring for vLLM multi-LoRA servers.",
         epilog="Exit codes: 0 ok, 2 configuration or input, 3 port in use, 4 upstream required but not there.",
@@ -243,6 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == chosen:
             command = load()
             command.add_arguments(subparser)
+            parser.exit_usage = subparser.exit_usage = command.exit_usage
     args = parser.parse_args(arguments)
     if command is None:
         parser.error(f"unknown command {args.command}")
@@ -258,7 +277,7 @@ def _guarded(command: Command, args: argparse.Namespace) -> int:
     try:
         return command.run(args)
     except ConfigError as error:
-        return _fail(str(error), EXIT_USAGE)
+        return _fail(str(error), command.exit_usage)
     except KeyboardInterrupt:
         return 130
 

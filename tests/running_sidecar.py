@@ -21,7 +21,7 @@ START_S = 60.0
 POLL_S = 0.02
 
 
-async def eventually(condition: Callable[[], Any], what: str, within_s: float = 20.0) -> Any:
+async def eventually(condition: Callable[[], Any], what: str, within_s: float = 20.0, every_s: float = POLL_S) -> Any:
     """Poll until the condition is true; its value. `what` says in the failure what did not come about."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s
@@ -33,7 +33,7 @@ async def eventually(condition: Callable[[], Any], what: str, within_s: float = 
             return value
         if loop.time() > deadline:
             raise AssertionError(f"not within {within_s:g} s: {what}")
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(every_s)
 
 
 def free_ports(count: int) -> list[int]:

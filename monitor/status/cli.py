@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", type=float, default=EVERY_S, metavar="SECONDS", help="between two looks of --watch")
     parser.add_argument("--json", action="store_true", help="one JSON object, with --watch one a line")
     parser.epilog = (
-        "Exit codes: 0 ok, 1 warning, 2 critical (a combination is worse than the base), 3 unknown (no answer)."
+        "Exit codes: 0 ok, 1 warning, 2 critical (a combination is worse than the base), 3 unknown: no answer, or a command "
+        "line or token file that cannot be used. A sidecar that does not answer is no proof that a combination is worse."
     )
 
 

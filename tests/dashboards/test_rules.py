@@ -19,6 +19,8 @@ RULES = Path(__file__).parents[2] / "dashboards" / "rules"
 MANIFEST = Path(__file__).parents[2] / "deploy" / "kubernetes" / "prometheus-rule.yaml"
 RULE_TESTS = sorted(RULES.glob("tests/*.test.yml"))
 DRIFT_SIGNALS = {signal.name for signal in SIGNALS} | {"refusal_lost_paired", "collusion"}
+DRIFT_PAGES = {"AlignmentRefusalLost", "AlignmentRefusalLostPaired", "AlignmentCollusion", "AlignmentRefuseThenComply"}
+"""Alerts that wake somebody for one combination: they also say what changed before and what to do."""
 PLACEHOLDER = "https://runbooks.example.com/alignment/"
 
 
@@ -39,8 +41,49 @@ def test_rules_are_valid(tool, rule_file):
 
 @pytest.mark.prometheus
 @pytest.mark.parametrize("file", RULE_TESTS, ids=lambda file: file.name)
-def test_rules_fire_and_stay_silent_as_written(tool, file):
-    tool("promtool", "test", "rules", file)
+def test_rules_fire_and_stay_silent_as_written(tool, rule_file, file, tmp_path):
+    groups = yaml.load(rule_file.read_text(), yaml.BaseLoader)["groups"]
+    suite = yaml.load(file.read_text(), yaml.BaseLoader)  # as text: promtool's `1x10` is no number
+    for sample in samples_of(suite):
+        sample["value"] = float(sample["value"])
+    cases = 0
+    for number, (needed, tests) in enumerate(by_needed_groups(suite["tests"], groups)):
+        rules = tmp_path / f"{number}.rules.yml"
+        rules.write_text(yaml.safe_dump({"groups": needed}))
+        part = tmp_path / f"{number}.test.yml"
+        part.write_text(yaml.safe_dump({**suite, "rule_files": [rules.name], "tests": tests}))
+        cases += len(tests)
+    assert cases == len(suite["tests"])
+    tool("promtool", "test", "rules", *sorted(tmp_path.glob("*.test.yml")))
+
+
+def samples_of(suite):
+    """What its expressions are expected to give."""
+    cases = [case for test in suite["tests"] for case in test.get("promql_expr_test", [])]
+    return list({id(sample): sample for case in cases for sample in case["exp_samples"]}.values())
+
+
+def by_needed_groups(tests, groups):
+    """Tests by the groups of rules that they speak of, with those whose recorded series these read.
+
+    promtool evaluates every rule of every file at every step, most of them of no account for a test.
+    """
+    defined = {rule.get("alert") or rule["record"]: group["name"] for group in groups for rule in group["rules"]}
+    read = {group["name"]: {word for rule in group["rules"] for word in names_in(rule["expr"])} for group in groups}
+    found = {}
+    for test in tests:
+        asked = {case["alertname"] for case in test.get("alert_rule_test", [])}
+        assert asked <= set(defined), "a test asks for an alert that does not exist"
+        words = set(asked)
+        for case in test.get("promql_expr_test", []):
+            known = {word for word in re.findall(r"[\w:]+", case["expr"]) if word in defined}
+            words |= known or set(defined)  # one that names no alert and no recorded series is about all of them
+        needed = set()
+        while more := {defined[word] for word in words if word in defined} - needed:
+            needed |= more
+            words = set().union(*(read[name] for name in more))
+        found.setdefault(tuple(group["name"] for group in groups if group["name"] in needed), []).append(test)
+    return [([group for group in groups if group["name"] in needed], part) for needed, part in found.items()]
 
 
 def test_every_alert_has_cases_in_which_it_fires_and_in_which_it_does_not(alerts):
@@ -57,7 +100,11 @@ def test_every_alert_has_cases_in_which_it_fires_and_in_which_it_does_not(alerts
 def test_every_alert_carries_what_the_person_on_call_needs(alerts):
     for rule in alerts:
         assert rule["labels"]["severity"] in ("page", "ticket"), rule["alert"]
-        assert set(rule["annotations"]) == {"summary", "description", "runbook_url", "dashboard_url"}, rule["alert"]
+        wakes_for_one = rule["alert"] in DRIFT_PAGES
+        more = {"changes", "action"} if wakes_for_one else set()
+        assert set(rule["annotations"]) == {"summary", "description", "runbook_url", "dashboard_url"} | more, rule[
+            "alert"
+        ]
         assert rule["annotations"]["runbook_url"] == f"{PLACEHOLDER}{rule['alert']}.md"
 
 

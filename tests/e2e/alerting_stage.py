@@ -9,7 +9,7 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,14 @@ import yaml
 from aiohttp import web
 from running_sidecar import Sidecar, SidecarStarter, eventually, free_ports
 
+from monitor.demo.recordings import Recordings, Served, load_recordings
+from monitor.demo.sidecar import configuration, registry
+from monitor.demo.upstream import RecordedServer
+
+PACE = 40
+"""How much faster than in production the alerts go: a rule's `for: 2m` waits three seconds."""
+LEAST_MS = 500
+"""Shorter than that nothing is made: the programs need some time themselves."""
 DASHBOARDS = Path(__file__).parents[2] / "dashboards"
 BASE, CONTROL, PAIR = "tiny-base", "polite", "polite-plus-brief"
 LABEL = "polite+brief"
@@ -42,7 +50,6 @@ class ScriptedServer:
 
     def __init__(self) -> None:
         self.loaded = [BASE, CONTROL, PAIR]
-        self.url = ""
 
     def application(self) -> web.Application:
         app = web.Application()
@@ -132,10 +139,14 @@ def tool(name: str) -> str:
 class Stage:
     """The server, the sidecar in front of it, and where the others will listen."""
 
-    def __init__(self, folder: Path, session: aiohttp.ClientSession, server: ScriptedServer, sidecar: Sidecar) -> None:
+    pair: Served
+    """The colluding pair, where the demo's recordings answer."""
+    recordings: Recordings
+
+    def __init__(self, folder: Path, session: aiohttp.ClientSession, server_url: str, sidecar: Sidecar) -> None:
         self.folder = folder
         self.session = session
-        self.server = server
+        self.server_url = server_url
         self.sidecar = sidecar
         self.admin = f"127.0.0.1:{sidecar.admin_port}"
         self.prometheus, self.alertmanager = (f"127.0.0.1:{port}" for port in free_ports(2))
@@ -152,10 +163,10 @@ class Stage:
         async with self.session.get(url) as response:
             return await response.json()
 
-    async def ask(self, model: str, times: int) -> None:
+    async def ask(self, model: str, times: int, prompts: Sequence[str] = HARMFUL) -> None:
         """Harmful-looking prompts through the sidecar."""
         for number in range(times):
-            body = {"model": model, "messages": [{"role": "user", "content": HARMFUL[number % len(HARMFUL)]}]}
+            body = {"model": model, "messages": [{"role": "user", "content": prompts[number % len(prompts)]}]}
             async with self.session.post(f"{self.sidecar.url}/v1/chat/completions", json=body) as response:
                 assert response.status == 200
 
@@ -168,18 +179,19 @@ class Stage:
     async def alerting(self, pager_url: str) -> AsyncIterator[None]:
         """Prometheus with the product's rules, and Alertmanager with the sample configuration; both ready.
 
-        Only how often the rules are evaluated, and where messages go, is changed.
+        Only two things are changed: where messages go, and the pace (see PACE).
         """
         rules = (DASHBOARDS / "rules" / "alignment.rules.yml").read_text()
-        (self.folder / "rules.yml").write_text(re.sub(r"^    interval: \w+$", "    interval: 1s", rules, flags=re.M))
+        (self.folder / "rules.yml").write_text(faster(rules))
         sample = (DASHBOARDS / "alertmanager" / "alertmanager.yml").read_text()
         sample = sample.replace("http://pager.example.com/alignment", f"{pager_url}/pages")
         sample = sample.replace("http://tickets.example.com/alignment", f"{pager_url}/tickets")
-        (self.folder / "alertmanager.yml").write_text(sample)
+        (self.folder / "alertmanager.yml").write_text(faster(sample))
+        scraped = {"job_name": "alignment-monitor", "static_configs": [{"targets": [self.admin]}]}
         settings = {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": "1s", "evaluation_interval": "500ms"},
             "rule_files": ["rules.yml"],
-            "scrape_configs": [{"job_name": "alignment-monitor", "static_configs": [{"targets": [self.admin]}]}],
+            "scrape_configs": [scraped],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": [self.alertmanager]}]}]},
         }
         (self.folder / "prometheus.yml").write_text(yaml.safe_dump(settings))
@@ -205,6 +217,35 @@ class Stage:
             yield
 
 
+def faster(configuration: str) -> str:
+    """Rules or Alertmanager's configuration with every waiting time shortened by PACE; thresholds and windows stay."""
+    unit = {"s": 1, "m": 60, "h": 3600}
+
+    def shorter(found: re.Match[str]) -> str:
+        return f"{found[1]}{max(LEAST_MS, 1000 * int(found[2]) * unit[found[3]] // PACE)}ms"
+
+    waits = r"^(\s*(?:for|keep_firing_for|interval|group_wait|group_interval|repeat_interval): )(\d+)([smh])\b"
+    return re.sub(waits, shorter, configuration, flags=re.MULTILINE)
+
+
+@asynccontextmanager
+async def recorded_stage(folder: Path, start: SidecarStarter) -> AsyncIterator[Stage]:
+    """The demo's recorded server, whose base, colluding pair and its parts are served, and the demo's sidecar before it."""
+    recordings = load_recordings()
+    pair = next(one for one in recordings.header.served if one.role == "colluding")
+    recordings = recordings.only({recordings.header.base, pair.name, *(part.adapter for part in pair.parts)})
+    header = recordings.header
+    registry_file = folder / "registry.yaml"
+    registry_file.write_text(yaml.safe_dump(registry(header)))
+    config = configuration(header, registry_file)
+    config["adapters"] |= {"poll_interval_s": 1, "unload_grace_s": 1}
+    server = RecordedServer(recordings, speed=0)
+    async with served(server.application()) as url, aiohttp.ClientSession() as session:
+        on = Stage(folder, session, url, await start(url, config))
+        on.pair, on.recordings = pair, recordings
+        yield on
+
+
 @asynccontextmanager
 async def stage(folder: Path, start: SidecarStarter) -> AsyncIterator[Stage]:
     """The scripted server and the sidecar before it, ready."""
@@ -212,7 +253,5 @@ async def stage(folder: Path, start: SidecarStarter) -> AsyncIterator[Stage]:
     registry = folder / "registry.yaml"
     registry.write_text(yaml.safe_dump({"combinations": [{"served_name": PAIR, "parts": parts, "merge": "linear"}]}))
     adapters = {"registry_file": str(registry), "poll_interval_s": 1, "unload_grace_s": 1}
-    server = ScriptedServer()
-    async with served(server.application()) as url, aiohttp.ClientSession() as session:
-        server.url = url
-        yield Stage(folder, session, server, await start(url, {"adapters": adapters}))
+    async with served(ScriptedServer().application()) as url, aiohttp.ClientSession() as session:
+        yield Stage(folder, session, url, await start(url, {"adapters": adapters}))

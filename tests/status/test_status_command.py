@@ -16,6 +16,7 @@ from aiohttp import web
 from rich.console import Console
 from running_sidecar import free_ports
 
+from monitor.cli import main
 from monitor.records import Condition
 from monitor.status.reading import CombinationStatus, Reading, SignalStatus
 from monitor.status.report import lines, screen
@@ -101,6 +102,16 @@ async def test_the_exit_code_is_that_of_a_monitoring_check(answers: Answers) -> 
 async def test_what_cannot_be_read_is_unknown(answers: Answers) -> None:
     code, told = await status("--admin", f"http://127.0.0.1:{free_ports(1)[0]}")
     assert (code, told[0].startswith("UNKNOWN: the monitor at http://127.0.0.1:")) == (3, True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--every", "often"], ["--admin", "ftp://x"], ["--no-such-flag"]], ids=lambda one: one[0]
+)
+def test_a_command_line_that_cannot_be_used_is_unknown_and_no_alarm(arguments, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["status", *arguments])
+    assert ended.value.code == 3
+    assert capsys.readouterr().out.startswith("UNKNOWN: ")
 
 
 async def test_a_token_is_read_from_its_file(answers: Answers, tmp_path: Path) -> None:
