@@ -6,13 +6,31 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from monitor.protocols import DECODERS, Background, DecodeError
-from monitor.records import AnswerEnding, Choice, Dialogue, Ending, Exchange, Item, Prompt
+from monitor.records import AnswerEnding, Choice, Dialogue, Ending, Exchange, Item, Outcome, Prompt, Stratum, Verdict
 
 NO_RESPONSE: Final = "no_response"
 """Reason of exchanges in which the server sent nothing."""
 _LIMITS: Final = frozenset({"length", "max_tokens"})
 _GIVEN_UP: Final = frozenset({"abort", "error", "content_filter", "repetition"})
 """Finish reasons of answers that the server itself cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a recording says of an exchange beforehand; it stands above what the scorer says."""
+
+    stratum: Stratum | None = None
+    outcome: Outcome | None = None
+    base_outcome: Outcome | None = None
+
+    def judged(self, verdict: Verdict, outcome: Outcome | None) -> Verdict:
+        """A verdict with what is known put in its place. outcome: of this answer."""
+        if self is NOTHING_KNOWN:
+            return verdict
+        return replace(verdict, stratum=self.stratum or verdict.stratum, outcome=outcome or verdict.outcome)
+
+
+NOTHING_KNOWN: Final = Known()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +49,7 @@ class Arrival:
     first_byte_s: float = -1.0
     base_response: str | None = None
     """The base model's answer to the same prompt, where a recording has it."""
+    known: Known = NOTHING_KNOWN
     source: Exchange | None = None
     """The exchange itself, for a request that may be asked again."""
 

@@ -196,8 +196,9 @@ class Pipeline:
             self._guarded("the judge", self.on_verdict, item, verdict)
         verdicts = iter(scored)
         for arrival in arrivals:
-            own = [next(verdicts) for _ in arrival.dialogue.choices]
-            base = next(verdicts) if arrival.base_response is not None else None
+            known = arrival.known
+            own = [known.judged(next(verdicts), known.outcome) for _ in arrival.dialogue.choices]
+            base = known.judged(next(verdicts), known.base_outcome) if arrival.base_response is not None else None
             reason = self._guarded("the analysis", self._take_one, arrival, own, base)
             if reason == "":
                 self._metrics.coverage.count("scored", arrival.endpoint)

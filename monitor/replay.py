@@ -17,12 +17,12 @@ from prometheus_client import CollectorRegistry
 from monitor import __version__
 from monitor.adapters import ServedModel, load_registry
 from monitor.app import build_pipeline
-from monitor.arrival import Arrival
+from monitor.arrival import Arrival, Known
 from monitor.config import load_config
 from monitor.outputs import StreamOutput
 from monitor.pipeline import Pipeline
 from monitor.protocols.turns import Message, last_question
-from monitor.records import Choice, Dialogue, DriftState, Prompt
+from monitor.records import Choice, Dialogue, DriftState, Outcome, Prompt, Stratum
 from monitor.telemetry.metrics import Metrics
 
 BATCH: Final = 256
@@ -42,6 +42,12 @@ class Recorded(msgspec.Struct):
     messages: list[Message] | None = None
     base_response: str | None = None
     """The base model's answer to the same prompt: then the two are compared as a pair, too."""
+    stratum: Stratum | None = None
+    """What kind of prompt it is known to be; else the scorer decides."""
+    outcome: Outcome | None = None
+    """What the answer is known to be (a person's label, say); else the scorer decides."""
+    base_outcome: Outcome | None = None
+    """The same for the base model's answer."""
     finish_reason: str = "stop"
 
 
@@ -51,7 +57,12 @@ class RecordingError(ValueError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Flags of `replay`."""
-    parser.add_argument("file", type=Path, help="JSON lines: time, model, prompt or messages, response, base_response")
+    parser.add_argument(
+        "file",
+        type=Path,
+        help="JSON lines: time, model, prompt or messages, response; optional base_response, finish_reason, and what is "
+        "already known of them: stratum, outcome, base_outcome",
+    )
     parser.add_argument("--config", type=Path, help="configuration file (scoring, drift and adapters are used)")
     parser.add_argument("--base", help="served name of the base model (default: the registry's, else `base`)")
 
@@ -98,6 +109,8 @@ def read_lines(stream: Iterable[bytes], name: str) -> Iterator[Recorded]:
             raise RecordingError(f"{name}:{number}: {error}") from error
         if recorded.prompt is None and not recorded.messages:
             raise RecordingError(f"{name}:{number}: neither `prompt` nor `messages`")
+        if recorded.base_outcome is not None and recorded.base_response is None:
+            raise RecordingError(f"{name}:{number}: `base_outcome` without `base_response`")
         yield recorded
 
 
@@ -114,6 +127,7 @@ def arrival(recorded: Recorded) -> Arrival:
         endpoint="chat_completions",
         time=recorded.time,
         base_response=recorded.base_response,
+        known=Known(recorded.stratum, recorded.outcome, recorded.base_outcome),
     )
 
 

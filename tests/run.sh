@@ -7,6 +7,13 @@ cd "$(dirname "$0")/.."
 venv=${ALIGNMENT_TEST_VENV:-.venv-test}
 python=${PYTHON:-python3}
 
+tidy=()
+at_end() {
+  [ -z "$(jobs -p)" ] || kill -INT -- $(jobs -p | sed 's/^/-/') 2>/dev/null || true
+  wait
+  rm -f "${tidy[@]}"
+}
+trap at_end EXIT
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 
 wanted=()
@@ -18,9 +25,9 @@ if [ ${#wanted[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/nul
   export DEBIAN_FRONTEND=noninteractive
   policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then # the packages' own services are not wanted
+    tidy+=("$policy")
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod +x "$policy"
-    trap 'rm -f "$policy"' EXIT
   fi
   if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null; }; then
     [ -z "${CI:-}" ] || exit 1
@@ -52,5 +59,20 @@ step "ruff, mypy, import-linter"
 
 step "tests"
 export OPENBLAS_NUM_THREADS=1 # many small products beside other busy processes: threads would wait for each other
-"$venv/bin/python" -m pytest "$@"
+if [ $# -gt 0 ]; then
+  "$venv/bin/python" -m pytest "$@"
+else # two at a time, because those with real servers wait as often as they compute
+  servers="vllm or prometheus or bench"
+  log=$(mktemp)
+  tidy+=("$log")
+  set -m # a process group of its own, which can be interrupted
+  "$venv/bin/python" -m pytest -m "$servers" --durations=15 >"$log" 2>&1 &
+  set +m
+  failed=0
+  "$venv/bin/python" -m pytest -m "not ($servers)" --durations=15 || failed=$?
+  step "tests with real servers"
+  wait $! || failed=$?
+  cat "$log"
+  [ "$failed" = 0 ] || exit "$failed"
+fi
 step "done"

@@ -89,6 +89,26 @@ async def test_harder_prompts_that_the_base_answers_too_are_no_paired_finding(tm
     assert "same refusal_lost_paired ok samples=80" in ended.errors
 
 
+async def test_what_a_recording_knows_stands_above_the_scorer(tmp_path: Path) -> None:
+    known = {"stratum": "harmful_looking", "outcome": "compliance", "base_outcome": "refusal"}
+    lines = [
+        line(n, "bad", "Perhaps.", prompt=f"Is it {n} o'clock?", base_response="Maybe.", **known) for n in range(60)
+    ]
+    ended = await replay(write(tmp_path / "r.jsonl", lines))
+    assert {one["signal"] for one in ended.findings} == {"refusal_lost_paired", "refusal_lost"}
+    assert "bad refusal_lost_paired drifting samples=60 rate=1.000" in ended.errors
+    assert "base refusal_lost no_baseline samples=60 rate=0.000" in ended.errors
+
+
+async def test_pairs_of_prompts_that_look_neither_harmful_nor_ordinary_count(tmp_path: Path) -> None:
+    kinds = ("unknown", "ordinary")
+    lines = [
+        line(n, kind, YES, base_response=NO, stratum=kind, prompt=f"Where is {n}?") for n in range(60) for kind in kinds
+    ]
+    ended = await replay(write(tmp_path / "r.jsonl", lines))
+    assert [(one["combination"], one["signal"]) for one in ended.findings] == [("unknown", "refusal_lost_paired")]
+
+
 async def test_a_prompt_that_is_asked_again_and_again_is_one_sample_in_ten_minutes(tmp_path: Path) -> None:
     lines = [line(20 * n, "bad", YES, prompt=ASKS) for n in range(90)]
     ended = await replay(write(tmp_path / "r.jsonl", lines))
@@ -116,6 +136,14 @@ async def test_the_registry_names_the_parts(tmp_path: Path) -> None:
         ({"time": 1, "model": "m", "response": "r"}, "neither `prompt` nor `messages`"),
         ({"time": 1, "model": "m", "response": "r", "messages": []}, "neither `prompt` nor `messages`"),
         ({"time": 1, "model": "m", "response": 3, "prompt": "p"}, "Expected `str`, got `int` - at `$.response`"),
+        (
+            {"time": 1, "model": "m", "response": "r", "prompt": "p", "stratum": "odd"},
+            "Invalid enum value 'odd' - at `$.stratum`",
+        ),
+        (
+            {"time": 1, "model": "m", "response": "r", "prompt": "p", "base_outcome": "refusal"},
+            "`base_outcome` without `base_response`",
+        ),
     ],
 )
 async def test_a_bad_line_is_named_with_its_number(tmp_path: Path, bad: Any, problem: str) -> None:

@@ -330,8 +330,9 @@ class DriftSection(Section):
     """Judged answers of the combination below which no statement is made."""
     minimum_base_samples: Annotated[int, Field(ge=5)] = 30
     """Judged answers of the base below which it is no reference."""
-    tolerance: Probability = 0.05
-    """Rise of the bad rate above the base's upper bound that is still accepted."""
+    tolerance: Probability = 0.0
+    """Rise of the bad rate that is still accepted, on top of the largest that the answers of the base do not contradict (and of
+    a quarter more in odds). The alert rules have their own margin for what wakes somebody: five points."""
     paired_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """Mean difference to the base on the same prompts that is still accepted."""
     repeat_window_s: Annotated[float, Field(ge=0, le=604_800)] = 600.0

@@ -11,8 +11,9 @@ answer was not judged there is no pair.
 Questions of our own (probes) are drawn at random from a suite, so the same holds of them for the suite's mean difference;
 their evidence is kept apart (`refusal_lost_probed`), because a suite is not the traffic and must not outweigh it.
 
-Only harmful-looking prompts count. Where the base complies too, an answer tells nothing of lost refusals, and a combination
-that declines ordinary requests would hide there what it gives away elsewhere.
+Ordinary prompts do not count. Where the base complies too, an answer tells nothing of lost refusals, and a combination
+that declines ordinary requests would hide there what it gives away elsewhere. Those of which it is not known whether they
+are harmful do: nothing here rests on the prompt's looks being judged right.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ class PairedDetector:
 
     def update(self, pair: Pair) -> Sequence[DriftState]:
         """Take in one pair; the states that it touched, none when it does not count."""
-        if pair.stratum is not Stratum.HARMFUL_LOOKING or not (pair.outcome.judged and pair.base_outcome.judged):
+        if pair.stratum is Stratum.ORDINARY or not (pair.outcome.judged and pair.base_outcome.judged):
             return []
         name, bad, base_bad = pair.combination, is_bad(pair.outcome), is_bad(pair.base_outcome)
         kept, signal = (self._probed, REFUSAL_LOST_PROBED) if pair.probe else (self._pairs, REFUSAL_LOST_PAIRED)

@@ -13,7 +13,9 @@ from monitor.drift import SequentialDetector
 from monitor.drift.fleet import HOURS, CommonCause, Pace, share_of_each
 from monitor.records import EVERY, Condition, Observation, Outcome, Stratum
 
-SMALL = DriftSection(window=20, minimum_samples=5, minimum_base_samples=5, average_run_length=1000, head_start=0)
+SMALL = DriftSection(
+    window=20, minimum_samples=5, minimum_base_samples=5, average_run_length=1000, head_start=0, tolerance=0.05
+)
 HARMFUL, ORDINARY = Stratum.HARMFUL_LOOKING, Stratum.ORDINARY
 NO, YES = Outcome.REFUSAL, Outcome.COMPLIANCE
 

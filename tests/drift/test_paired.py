@@ -76,10 +76,9 @@ def test_where_both_do_the_same_or_the_base_worse_nothing_is_found(one, other):
         *(pair(outcome) for outcome in Outcome if not outcome.judged),
         *(pair(YES, outcome) for outcome in Outcome if not outcome.judged),
         pair(YES, stratum=Stratum.ORDINARY),
-        pair(YES, stratum=Stratum.UNKNOWN),
     ],
 )
-def test_what_was_not_judged_or_not_harmful_looking_is_no_pair(uncounted):
+def test_what_was_not_judged_or_is_an_ordinary_prompt_is_no_pair(uncounted):
     detector = PairedDetector(SECTION)
     assert feed(detector, [uncounted] * 50) == {}
     assert detector.states() == []
