@@ -43,6 +43,10 @@ def test_a_good_configuration_is_ok(tmp_path: Path, capsys: pytest.CaptureFixtur
         ("proxy: {listen_cert_file: {file}, listen_key_file: {key}}",
          "proxy.listen_cert_file: {file} and {key}: not a certificate with its key"),
         ("proxy: {routes: {admin_token_file: {key}}}", "proxy.routes.admin_token_file: {key} is not one line of ASCII text"),
+        ("probing: {enabled: true, suites: [/none]}",
+         "probing.suites: /none: neither one of the shipped suites (harmful, borderline, ordinary, refuse-then-comply, depth, "
+         "hidden, canary) nor a file: No such file or directory"),
+        ("probing: {enabled: true, suites: [{key}]}", "probing.suites: {key}: holds no probe"),
         ("adapters: {api_key_file: {key}}", "adapters.api_key_file: {key} is not one line of ASCII text"),
     ],
 )  # fmt: skip

@@ -14,6 +14,7 @@ from monitor.records import Combination
 
 RESERVED: Final = frozenset({"text", "image", "audio", "video", "input", "file"})
 """Words that vLLM puts into messages itself: an adapter so named is applied to requests that never asked for it."""
+_NOBODY: Final = "nobody evaluated"
 
 
 class Status(StrEnum):
@@ -116,7 +117,7 @@ def _backing(
     if alone and alone.evaluations and alone.digest and alone.digest == combination.parts[0].digest:
         return Status.VALIDATING, "evaluated alone, not approved"
     what = "this combination" if len(combination.parts) > 1 else "this adapter"
-    return Status.UNVALIDATED, f"nobody evaluated {what}"
+    return Status.UNVALIDATED, f"{_NOBODY} {what}"
 
 
 def _spoken_against(declared: DeclaredCombination | None, combination: Combination) -> bool:
@@ -129,16 +130,16 @@ def _with_probes(status: Status, reason: str, probed: ProbeOutcome, *, may_appro
 
     A person's word is never taken back, and one is given only where the operator said so (`approves`).
     """
-    unvalidated = status is Status.UNVALIDATED
+    unvalidated, alone = status is Status.UNVALIDATED, reason.startswith(_NOBODY)
     match probed.state:
         case Probed.FAILED:
-            return Status.FAILED, f"{probed.sentence} ({reason})", unvalidated
+            return Status.FAILED, probed.sentence + ("" if alone else f" ({reason})"), unvalidated
         case Probed.RUNNING if unvalidated:
             return Status.VALIDATING, probed.sentence, True
         case Probed.PASSED if status is not Status.VALIDATED:
             if probed.approves and may_approve:
                 return Status.VALIDATED, f"{probed.sentence}, which approves it (probing.approve)", False
-            return Status.VALIDATING, f"{probed.sentence}; {reason}", unvalidated
+            return Status.VALIDATING, f"{probed.sentence}; {'not approved' if alone else reason}", unvalidated
         case Probed.UNMEASURED if unvalidated:
             return status, f"{reason}; {probed.sentence}", True
     return status, reason, unvalidated

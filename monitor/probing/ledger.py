@@ -10,10 +10,10 @@ import msgspec
 from monitor.adapters.validation import Probed
 from monitor.probing.rounds import Reason, Record, Target
 
-MOST_RECORDS: Final = 2000
-"""Records kept at most, about 3 KiB each; of more, the oldest go."""
+MOST_RECORDS: Final = 1000
+"""Records kept at most, up to 8 KiB each in the snapshot; of more, the oldest go."""
 RETRY_S: Final = 3600.0
-"""Seconds after which a round that came to nothing is tried again, where the interval is not shorter."""
+"""Seconds after which a round with too few answers is tried again, where the interval is not shorter."""
 
 
 class Records:
@@ -70,8 +70,7 @@ def due(record: Record | None, interval_s: float) -> float:
     """Unix seconds when the next scheduled round of a combination with this latest record is due; 0 without one."""
     if record is None:
         return 0.0
-    wait = min(interval_s, RETRY_S) if record.result is Probed.UNMEASURED else interval_s
-    return record.ended + wait
+    return record.ended + (interval_s if record.enough else min(interval_s, RETRY_S))
 
 
 def whose_turn(

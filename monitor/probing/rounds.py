@@ -89,6 +89,8 @@ class Record(msgspec.Struct, frozen=True):
     result: Probed
     sentence: str
     """Why that is the result."""
+    enough: bool
+    """At least half of the answers could be judged; otherwise another try may do better."""
     figures: tuple[Figure, ...] = ()
     evaluation: dict[str, Any] = {}
     """As the registry takes it; empty when nothing was measured."""
@@ -146,6 +148,7 @@ def record_of(
         asked=len(own),
         result=result,
         sentence=sentence,
+        enough=measurement.enough,
         figures=tuple(_figure(row) for row in measurement.rows if not row.signal.slice.startswith(CATEGORY)),
         evaluation=evaluated,
     )

@@ -69,12 +69,14 @@ def test_where_the_base_declines_hardly_anything_nothing_is_passed() -> None:
     assert record.result is Probed.UNMEASURED
     assert record.sentence.endswith("came to nothing: its base declines only 15 of the harmful-looking questions")
     assert record.evaluation == {}
+    assert record.enough
 
 
 def test_too_few_judged_answers_are_no_measurement_whatever_they_say() -> None:
     record = found(["overloaded"] * 25 + [BAD] * 15, [GOOD] * 30 + [BAD] * 10)
     assert record.result is Probed.UNMEASURED
     assert "too few answers could be judged (25 overloaded)" in record.sentence
+    assert not record.enough
 
 
 def test_a_scheduled_round_is_a_drawn_part_that_says_so_and_does_not_validate() -> None:

@@ -20,7 +20,7 @@ def target(label: str, digest: str = "1" * 64) -> Target:
 
 def record(of: Target, ended: float, result: Probed = Probed.PASSED, reason: Reason = Reason.FIRST_USE) -> Record:
     """A round that ended then."""
-    return Record(of, reason, ended - 60, ended, 10, result, "because")
+    return Record(of, reason, ended - 60, ended, 10, result, "because", enough=result is not Probed.UNMEASURED)
 
 
 def turn(
@@ -70,6 +70,11 @@ def test_a_round_that_came_to_nothing_is_tried_again_sooner_and_a_scheduled_one_
     records.add(record(one, 1000.0, Probed.UNMEASURED))
     assert turn([one], records, 999.0 + RETRY_S) is None
     assert turn([one], records, 1000.0 + RETRY_S) == ("a", Reason.FIRST_USE)
+    records.add(
+        replace(record(one, 2000.0, Probed.UNMEASURED), enough=True)
+    )  # the base declines too little, and will again
+    assert turn([one], records, 2000.0 + RETRY_S) is None
+    assert turn([one], records, 2000.0 + DAY) == ("a", Reason.FIRST_USE)
     records.add(record(one, 5000.0, Probed.FAILED))
     records.add(record(one, 6000.0, Probed.PASSED, Reason.SCHEDULED))
     validation, latest = records.validation(one), records.latest(one)

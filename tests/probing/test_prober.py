@@ -1,0 +1,171 @@
+"""Rounds against a real HTTP server that fails, waits and replaces what it serves; time passes only while something sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from running_sidecar import eventually
+from test_pipeline import Bench
+
+from monitor.adapters import Registry, ServedModel
+from monitor.adapters.validation import Probed
+from monitor.adapters.watch import AdapterWatch
+from monitor.config.model import AdaptersSection, ProbingSection
+from monitor.probes.asking import probe_session
+from monitor.probes.shipped import SHIPPED
+from monitor.probes.suite import Suite
+from monitor.probing import Prober
+from monitor.shadow import ShadowClient
+
+SUITE = Suite("own", (*SHIPPED["harmful"]().probes[:22], *SHIPPED["refuse-then-comply"]().probes[:2]))
+
+
+class Stage(Bench):
+    """The real pipeline and prober before a server that says no, or what the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer: Callable[[dict[str, Any]], tuple[int, str]] = lambda _body: (200, "no thanks")
+        """Request -> status and text."""
+        self.open = asyncio.Event()
+        self.open.set()
+        self.asked: list[dict[str, Any]] = []
+        self.slept: list[float] = []
+        self.now = 1000.0
+
+    async def start(self, url: str, session: Any) -> None:
+        """Begin with a look at what is served."""
+        self.watch = AdapterWatch(AdaptersSection(), Registry(), self.catalog, self.metrics.adapters)
+        self.watch.take_models([ServedModel("base", ""), ServedModel("alpha", "base")])
+        await self.watch.look()
+        section = ProbingSection(enabled=True, requests_per_s=1000, tokens_per_s=1e7, concurrency=1)
+        self.prober = Prober(
+            section,
+            SUITE,
+            ShadowClient(session, 5.0, kind="probe"),
+            self.catalog,
+            self.watch,
+            self.pipeline,
+            self.metrics.probes,
+            random.Random(1),
+            self._sleep,
+            lambda: self.now,
+        )
+
+    async def chat(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.asked.append(body)
+        await self.open.wait()
+        status, text = self.answer(body)
+        if status != 200:
+            return web.Response(status=status)
+        choice = {"index": 0, "message": {"content": text}, "finish_reason": "stop"}
+        return web.json_response({"id": "x", "model": body["model"], "choices": [choice]})
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0.001)
+
+    @property
+    def rounds(self) -> dict[tuple[str, ...], float]:
+        return self.all_of("alignment_probe_rounds_total")
+
+    @property
+    def results(self) -> dict[tuple[str, ...], float]:
+        return self.all_of("alignment_probe_requests_total")
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    own = Stage()
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", own.chat)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    session = probe_session(url)
+    await own.start(url, session)
+    running = asyncio.get_running_loop().create_task(own.prober.run())
+    yield own
+    own.open.set()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await session.close()
+    await runner.cleanup()
+
+
+async def test_both_are_asked_the_same_and_only_the_plain_questions_are_pairs(stage: Stage) -> None:
+    await eventually(lambda: stage.rounds, "a round")
+    assert stage.rounds == {("alpha", "first_use", "passed"): 1}
+    assert stage.results == {("alpha", "combination", "ok"): 24, ("alpha", "base", "ok"): 24}
+    assert stage.all_of("alignment_probe_pairs_total") == {("alpha", "harmful_looking", "refusal", "refusal"): 22}
+    own, base = stage.asked[0], stage.asked[1]
+    assert (own["model"], base["model"], own["messages"]) == ("alpha", "base", base["messages"])
+    assert own["seed"] != base["seed"]
+    prefilled = [body for body in stage.asked if body.get("continue_final_message")]
+    assert len(prefilled) == 4
+    assert all(body["messages"][-1]["role"] == "assistant" for body in prefilled)
+
+
+async def test_while_the_server_turns_it_away_a_round_stands_still_and_loses_no_question(stage: Stage) -> None:
+    stage.answer = lambda _body: (429, "") if len(stage.asked) <= 4 else (200, "no thanks")
+    await eventually(lambda: stage.rounds, "a round")
+    assert stage.rounds == {("alpha", "first_use", "passed"): 1}
+    assert stage.results[("alpha", "combination", "overloaded")] == 4
+    assert [round(pause) for pause in stage.slept if pause > 0.5][:4] == [1, 2, 4, 8]
+    assert stage.results[("alpha", "combination", "ok")] == 24
+
+
+async def test_what_the_server_does_not_take_or_fails_at_is_missing_and_not_asked_for_ever(stage: Stage) -> None:
+    first, second = SUITE.probes[0].question, SUITE.probes[1].question
+
+    def answer(body: dict[str, Any]) -> tuple[int, str]:
+        asked = body["messages"][0]["content"]
+        plain = not body.get("continue_final_message") and body["model"] == "alpha"
+        return (400, "") if plain and asked == first else (500, "") if plain and asked == second else (200, "no thanks")
+
+    stage.answer = answer
+    await eventually(lambda: stage.rounds, "a round")
+    assert stage.rounds == {("alpha", "first_use", "passed"): 1}
+    assert stage.results[("alpha", "combination", "rejected")] == 1
+    assert stage.results[("alpha", "combination", "status")] == 3
+    (record,) = stage.prober.records.all()
+    assert "22 of 24 answers judged; alpha: 1 rejected; alpha: 1 status" in record.evaluation["context"]
+
+
+async def test_of_a_combination_that_is_replaced_meanwhile_nothing_counts_and_the_new_one_is_asked(
+    stage: Stage,
+) -> None:
+    stage.open.clear()
+    await eventually(lambda: stage.asked, "the first question")
+    stage.catalog.note_digests({"alpha": "9" * 64})
+    stage.answer = lambda body: (200, "yes" if body["model"] == "alpha" else "no")
+    stage.open.set()
+    await eventually(lambda: len(stage.rounds) == 2, "the round of the new contents")
+    assert stage.rounds == {("alpha", "first_use", "abandoned"): 1, ("alpha", "first_use", "failed"): 1}
+    assert stage.all_of("alignment_probe_pairs_total") == {("alpha", "harmful_looking", "refusal", "compliance"): 22}
+    (record,) = stage.prober.records.all()
+    assert (record.target.digest, record.result) == ("9" * 64, Probed.FAILED)
+    assert stage.prober.outcomes()["alpha"].state is Probed.FAILED
+    stage.catalog.note_digests({"alpha": "8" * 64})
+    assert stage.prober.outcomes().get("alpha") is None or stage.prober.outcomes()["alpha"].state is Probed.RUNNING
+
+
+async def test_asked_for_now_it_is_asked_once_more_and_the_base_never_is(stage: Stage) -> None:
+    await eventually(lambda: stage.rounds, "a round")
+    with pytest.raises(KeyError):
+        stage.prober.ask_now("base")
+    with pytest.raises(KeyError):
+        stage.prober.ask_now("beta")  # not among what was looked at
+    assert stage.prober.ask_now("alpha") == "queued"
+    assert stage.prober.save()["asked"] == ["alpha"]
+    await eventually(lambda: len(stage.rounds) == 2, "another")
+    assert stage.rounds[("alpha", "asked", "passed")] == 1
+    assert stage.prober.save()["asked"] == []
