@@ -11,6 +11,7 @@ from made_adapters import drawn, summed, write
 from prometheus_client import CollectorRegistry
 
 from monitor.adapters import Catalog, Registry, ServedModel
+from monitor.adapters.validation import Probed, ProbeOutcome
 from monitor.adapters.watch import AdapterWatch
 from monitor.config.model import AdaptersSection
 from monitor.records import AdapterEvent
@@ -256,3 +257,22 @@ async def test_a_known_adapter_that_changed_is_not_taken_for_what_it_was(place: 
     await again.serve("merged")
     assert again.shown("merged")["composition"] == ""
     assert again.shown("merged")["composition_details"]["verdict"] == "unexplained"
+
+
+async def test_what_our_own_questions_found_reaches_the_status_and_where_told_to_the_policy(place: Path) -> None:
+    watched = Watched(place, enforcement="block-unvalidated", registry_file=place / "registry.yaml")
+    await watched.serve("single")
+    for approves, reason, status in ((False, "unvalidated", "validating"), (True, "", "validated")):
+        found = {"single": ProbeOutcome(Probed.PASSED, "not found worse", approves)}
+        assert watched.watch.assess([], {}, found) == ({"single"} if reason else set())
+        policy = watched.watch.policy(None)
+        assert policy is not None
+        assert policy.names["single"].reason == reason
+        assert watched.shown("single")["status"] == status
+        assert watched.value("alignment_combination_state", combination="single", status=status) == 1
+    assert watched.watch.looked_at("single")
+    single = watched.catalog.identify("single", "").combination
+    assert single is not None
+    assert not watched.watch.evaluated(single), "the registry has said nothing"
+    await watched.serve()
+    assert not watched.watch.looked_at("single"), "what is not served cannot be asked"
