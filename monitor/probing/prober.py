@@ -57,8 +57,8 @@ class _Round:
     """Unix seconds."""
     done: dict[str, tuple[Judged, Judged, float]] = field(default_factory=dict)
     """Id of a probe -> the combination's and the base's answer, and when (Unix seconds)."""
-    gone: bool = False
-    """The combination is not what it was at the beginning."""
+    gone: str = ""
+    """Why nothing of it counts, "" as long as it does."""
 
 
 class Prober:
@@ -241,7 +241,7 @@ class Prober:
             self._asked.pop(target.label, None)
         if now.gone:
             self._metrics.rounds(target.label, reason.value, "abandoned").inc()
-            log.info("probing %s ended: it is not what it was", target.label)
+            log.info("probing %s was abandoned: %s", target.label, now.gone)
             self.on_changed()
             return
         self._take(now)
@@ -287,8 +287,11 @@ class Prober:
         return reason not in {"rejected", "unreadable", "other_model"} and attempts < ATTEMPTS
 
     def _is_still(self, now: _Round) -> bool:
-        """The served name holds what it held at the beginning; otherwise nothing of the round counts."""
-        now.gone = self._target(now.target.label) != now.target
+        """The served name holds what it held at the beginning, and nothing more urgent came; otherwise nothing of it counts."""
+        if self._target(now.target.label) != now.target:
+            now.gone = "it is not what it was"
+        elif now.reason is Reason.SCHEDULED and (turn := self._next()) and turn[1] is not Reason.SCHEDULED:
+            now.gone = f"{turn[0].label} goes first"
         return not now.gone
 
     def _replay(self, probe: Probe) -> Replay:

@@ -53,7 +53,7 @@ class ProbeMetrics(PerCombination):
             Counter(
                 "alignment_probe_rounds",
                 "Rounds by what they were for (first_use, asked or scheduled) and how they ended (passed, failed, unmeasured, or "
-                "abandoned, when the combination was unloaded or replaced meanwhile).",
+                "abandoned: the combination was unloaded or replaced meanwhile, or another had to go first).",
                 ["combination", "reason", "result"],
                 registry=registry,
             )

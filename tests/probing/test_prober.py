@@ -38,12 +38,13 @@ class Stage(Bench):
         self.slept: list[float] = []
         self.now = 1000.0
 
-    async def start(self, url: str, session: Any) -> None:
+    async def start(self, session: Any, **settings: Any) -> None:
         """Begin with a look at what is served."""
         self.watch = AdapterWatch(AdaptersSection(), Registry(), self.catalog, self.metrics.adapters)
         self.watch.take_models([ServedModel("base", ""), ServedModel("alpha", "base")])
         await self.watch.look()
-        section = ProbingSection(enabled=True, requests_per_s=1000, tokens_per_s=1e7, concurrency=1)
+        given = {"enabled": True, "requests_per_s": 1000, "tokens_per_s": 1e7, "concurrency": 1} | settings
+        section = ProbingSection(**given)
         self.prober = Prober(
             section,
             SUITE,
@@ -82,7 +83,7 @@ class Stage(Bench):
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
+async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     own = Stage()
     app = web.Application()
     app.router.add_post("/v1/chat/completions", own.chat)
@@ -91,7 +92,7 @@ async def stage() -> AsyncIterator[Stage]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     session = probe_session(url)
-    await own.start(url, session)
+    await own.start(session, **getattr(request, "param", {}))
     running = asyncio.get_running_loop().create_task(own.prober.run())
     yield own
     own.open.set()
@@ -169,3 +170,13 @@ async def test_asked_for_now_it_is_asked_once_more_and_the_base_never_is(stage: 
     await eventually(lambda: len(stage.rounds) == 2, "another")
     assert stage.rounds[("alpha", "asked", "passed")] == 1
     assert stage.prober.save()["asked"] == []
+
+
+@pytest.mark.parametrize("stage", [{"validate_new": False}], indirect=True)
+async def test_a_scheduled_round_gives_way_to_what_somebody_asked_for(stage: Stage) -> None:
+    stage.open.clear()
+    await eventually(lambda: stage.asked, "a scheduled round")
+    stage.prober.ask_now("alpha")
+    stage.open.set()
+    await eventually(lambda: len(stage.rounds) == 2, "both")
+    assert stage.rounds == {("alpha", "scheduled", "abandoned"): 1, ("alpha", "asked", "passed"): 1}
