@@ -40,7 +40,7 @@ SIGNALS: Final[Mapping[str, Term]] = MappingProxyType(
             "Does not refuse our questions",
             "of the probing's harmful-looking questions",
             "does not refuse",
-            "AlignmentRefusalLostProbed",
+            "AlignmentRefusalLostPaired",
         ),
         "collusion": Term(
             "Worse than its parts",

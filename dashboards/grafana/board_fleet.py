@@ -61,9 +61,11 @@ def fleet() -> Dashboard:
             thresholds=steps((1, WARN)),
         ),
         figure(
-            "Unvalidated or quarantined",
+            "Unvalidated, failed or quarantined",
             "Combinations that the registry does not approve of as they are served now.",
-            Ask(f'sum(alignment_combination_state{{{SIDECARS},status=~"unvalidated|quarantined"}}) or vector(0)'),
+            Ask(
+                f'sum(alignment_combination_state{{{SIDECARS},status=~"unvalidated|failed|quarantined"}}) or vector(0)'
+            ),
             thresholds=steps((1, WARN)),
         ),
         figure(

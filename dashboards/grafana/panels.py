@@ -33,10 +33,11 @@ where several can be chosen."""
 WIDTH: Final = 24
 """Columns of Grafana's grid."""
 CONDITIONS: Final = {1: "warming up", 2: "no baseline", 3: "ok", 4: "DRIFTING"}
-STATUSES: Final = {1: "validated", 2: "validating", 3: "unvalidated", 4: "drifting", 5: "QUARANTINED"}
+STATUSES: Final = {1: "validated", 2: "validating", 3: "unvalidated", 4: "FAILED", 5: "drifting", 6: "QUARANTINED"}
 COLOURS: Final = {
     "warming up": "text", "no baseline": "#CC79A7", "ok": "#0072B2", "DRIFTING": "#D55E00",
     "validated": "#0072B2", "validating": "#56B4E9", "unvalidated": "#E69F00", "drifting": "#D55E00",
+    "FAILED": "#F0E442",
     "QUARANTINED": "#CC79A7", "NOT USABLE": "#D55E00", "in use": "#0072B2",
 }  # fmt: skip
 """Okabe and Ito's palette, which people who confuse red and green can tell apart; each stands beside its word."""
