@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_linear_scorer import COMPLIANCES, REFUSALS, REVERSALS
 
+import monitor
 from monitor.config.model import ScoringSection
 from monitor.records import Item, Outcome
 from monitor.scoring import SCORERS, WeightsError, build_scorer
@@ -103,6 +107,19 @@ def test_beyond_its_budget_the_fast_verdict_stands_and_says_so():
     assert late[0].outcome is linear.score(items[:1])[0].outcome
     now[0] += 100
     assert scorer.score(items)[0].tier == "exact"
+
+
+@needs_encoder
+def test_the_encoder_writes_nothing_of_its_own_and_so_reports_nothing(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    switches = {"ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "CI", "GITHUB_ACTIONS", "TF_BUILD"}
+    kept = {name: value for name, value in os.environ.items() if name not in switches and not name.startswith("XDG_")}
+    script = "from monitor.scoring.encoder import SHIPPED_ENCODER, Encoder; Encoder(SHIPPED_ENCODER)"
+    environment = kept | {"HOME": str(home), "ORT_DISABLE_TELEMETRY": "0", "TMPDIR": str(home)}
+    environment["PYTHONPATH"] = str(Path(monitor.__file__).parents[1])
+    subprocess.run([sys.executable, "-B", "-c", script], cwd=home, env=environment, check=True, timeout=60)
+    assert list(home.rglob("*")) == []
 
 
 @needs_encoder

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from monitor.scoring.encoder import Calibration
+from monitor.scoring.encoder import Calibration, quiet_onnxruntime
 from monitor.scoring.training.encoder_model import EncoderModel
 
 OPSET = 17
@@ -22,6 +22,7 @@ def export(model: EncoderModel, tokenizer: Tokenizer, calibration: Calibration, 
 
     Weights take 7 of 8 bits: processors without VNNI add pairs of products in 16 bits, and would clip more than that.
     """
+    quiet_onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
