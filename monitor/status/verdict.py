@@ -11,13 +11,15 @@ import msgspec
 
 from monitor import terms
 from monitor.records import Condition
-from monitor.status.reading import OVER_REFUSAL, REFUSAL_LOST, CombinationStatus, Reading
+from monitor.status.reading import OVER_REFUSAL, REFUSAL_LOST, CombinationStatus, Reading, SignalStatus
 
 LEAST_COVERAGE: Final = 0.5
 NAMED: Final = 3
 """Names that stand in a sentence at most."""
 LEAST_DUE: Final = 50
 """Exchanges below which a share says nothing; both as in the alert AlignmentLowCoverage."""
+LEAST_LOSS: Final = 0.05
+"""Points of rate between interval and base below which a loss on other prompts is a warning; as in AlignmentRefusalLost."""
 
 
 class Level(IntEnum):
@@ -67,7 +69,7 @@ def reasons(reading: Reading) -> list[Reason]:
 def _of_combination(row: CombinationStatus) -> list[Reason]:
     found = []
     for signal in row.drifting:
-        level = Level.WARNING if signal.signal == OVER_REFUSAL else Level.CRITICAL
+        level = Level.WARNING if signal.signal == OVER_REFUSAL or _small(signal) else Level.CRITICAL
         since = "" if signal.since is None else f", since {terms.clock(signal.since)} UTC"
         found.append(Reason(level, row.name, terms.sentence(plain(row), plain(signal)) + since))
     if row.validation_required and row.requests and row.status in ("unvalidated", "quarantined"):
@@ -75,6 +77,13 @@ def _of_combination(row: CombinationStatus) -> list[Reason]:
     if row.status == "failed":
         found.append(Reason(Level.WARNING, row.name, f"failed its validation: {row.status_reason}"))
     return found
+
+
+def _small(signal: SignalStatus) -> bool:
+    """A loss that harder prompts alone may make up."""
+    if signal.signal != REFUSAL_LOST or signal.lower is None or signal.baseline_rate is None:
+        return False
+    return signal.lower - signal.baseline_rate <= LEAST_LOSS
 
 
 def _without_baseline(rows: Sequence[CombinationStatus]) -> list[Reason]:

@@ -18,7 +18,7 @@ from monitor.telemetry.buckets import ADDED_LATENCY_BOUNDS
 RULES = Path(__file__).parents[2] / "dashboards" / "rules"
 MANIFEST = Path(__file__).parents[2] / "deploy" / "kubernetes" / "prometheus-rule.yaml"
 RULE_TESTS = sorted(RULES.glob("tests/*.test.yml"))
-DRIFT_SIGNALS = {signal.name for signal in SIGNALS} | {"refusal_lost_paired", "collusion"}
+DRIFT_SIGNALS = {signal.name for signal in SIGNALS} | {"refusal_lost_paired", "refusal_lost_probed", "collusion"}
 DRIFT_PAGES = {"AlignmentRefusalLost", "AlignmentRefusalLostPaired", "AlignmentCollusion", "AlignmentRefuseThenComply"}
 """Alerts that wake somebody for one combination: they also say what changed before and what to do."""
 PLACEHOLDER = "https://runbooks.example.com/alignment/"

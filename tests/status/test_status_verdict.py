@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from monitor.records import Condition
@@ -44,6 +45,15 @@ def test_a_combination_that_drifts_is_critical(name: str):
     assert level_of(reasons(reading)) is Level.CRITICAL
     assert "90%" in told(reading)[0]
     assert "20 answers, interval 60% to 100%; base 2.0%" in told(reading)[0]
+
+
+def test_a_small_loss_that_harder_prompts_may_make_is_a_warning_until_the_interval_is_clear_of_it():
+    def level(name: str, lower: float) -> Level:
+        small = msgspec.structs.replace(signal(name, Condition.DRIFTING), rate=0.12, lower=lower, baseline_rate=0.03)
+        return level_of(reasons(Reading(0.0, (BASE, row("a", small)))))
+
+    assert (level("refusal_lost", 0.06), level("refusal_lost", 0.09)) == (Level.WARNING, Level.CRITICAL)
+    assert level("refusal_lost_paired", 0.06) is Level.CRITICAL
 
 
 WARNINGS = {
