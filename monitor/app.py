@@ -45,9 +45,14 @@ from monitor.config import Config
 from monitor.config.model import OutputsSection
 from monitor.drift import DETECTORS, PairedDetector, RecentSamples
 from monitor.enforcement import PolicyStore
+from monitor.findings import Case, Severity, severity_of
 from monitor.handoff import Inbox
 from monitor.lifecycle import Cleanups, Tasks, in_thread
 from monitor.outputs import FileOutput, Output
+from monitor.outputs.incidents import Incidents
+from monitor.outputs.message import Composer
+from monitor.outputs.receiver import Receiver, receiver_session
+from monitor.outputs.webhook import Webhook
 from monitor.pipeline import Pipeline
 from monitor.probes.asking import probe_session
 from monitor.probes.shipped import load_suites
@@ -153,12 +158,14 @@ class Analysis:
         self._judge_tier: Judge | None = None
         self._shadow: Shadow | None = None
         self._prober: Prober | None = None
+        self._webhook: Webhook | None = None
         self._tasks = Tasks()
         self._cleanups = Cleanups()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop."""
         self._build_prober()
+        self._build_webhook()
         self._restore()
         await self._start_discovery()
         await self._start_admin()
@@ -166,6 +173,8 @@ class Analysis:
         self._start_shadow()
         if self._prober:
             self._tasks.forever("probing", self._prober.run())
+        if self._webhook:
+            self._tasks.forever("webhook", self._webhook.run())
         for name, work in (("judge", self._judge()), ("housekeeping", self._keep_house())):
             # Without either of them this process would only seem to work: it ends, and the supervisor starts it again.
             self._tasks.forever(name, work).add_done_callback(lambda _: stop.set())
@@ -179,6 +188,8 @@ class Analysis:
             self._judge_tier.stop()
         if self._shadow:
             self._shadow.stop()
+        if self._webhook:
+            self._webhook.stop()
         self._save()
         self._inbox.close()
         for output in self._outputs:
@@ -211,6 +222,8 @@ class Analysis:
         dropped = sum(self._workers.total("dropped").values())
         if dropped:
             notes.append(f"{dropped} sampled exchanges were dropped before they could be judged.")
+        if self._webhook and (note := self._webhook.note()):
+            notes.append(note)
         notes += self._notes_on_names()
         return notes
 
@@ -330,6 +343,42 @@ class Analysis:
         self._prober.on_changed = self._take_probes
         self._cleanups.add("probing", session.close)
         log.info("combinations are asked questions of ours (probing.enabled): %s", ", ".join(section.suites))
+
+    def _build_webhook(self) -> None:
+        section = self._config.outputs.webhook
+        if not section.enabled:
+            return
+        session = receiver_session(section)
+        composer = Composer(self._console(), self._served_name)
+        self._webhook = Webhook(
+            Receiver(session, section),
+            Incidents(composer, self._severity_of, Severity[section.minimum_severity.upper()]),
+            lambda: self._pipeline.findings.cases,
+            self._metrics.webhook,
+            random.Random(),
+        )
+        self._webhook.on_taken = self._save
+        self._cleanups.add("webhook", session.close)
+        log.info("messages about findings are sent to a webhook (outputs.webhook), from %s", section.minimum_severity)
+
+    def _console(self) -> str:
+        """Address of the admin port for people, as far as it can be known from here."""
+        if self._config.outputs.webhook.console_url:
+            return self._config.outputs.webhook.console_url.rstrip("/")
+        host, _, port = self._config.admin.listen.rpartition(":")
+        return f"http://{socket.gethostname() if host in ('0.0.0.0', '[::]') else host}:{port}"
+
+    def _served_name(self, label: str) -> str:
+        combination = self._catalog.find(label)
+        return combination.served_name if combination else label
+
+    def _severity_of(self, case: Case, now: float) -> Severity | None:
+        pairs = (
+            state.samples
+            for state in self._pipeline.states()
+            if (state.combination, state.signal) == (case.combination, "refusal_lost_paired")
+        )
+        return severity_of(case, now, replays=self._config.shadow.enabled, pairs=next(pairs, 0))
 
     def _take_probes(self) -> None:
         """A round began or ended: what it says counts from now on, also for a successor."""
@@ -477,9 +526,11 @@ class Analysis:
 
     def _state(self) -> dict[str, Any]:
         probing = {"probing": self._prober.save()} if self._prober else {}
+        webhook = {"webhook": self._webhook.save()} if self._webhook else {}
         return {
             **self._pipeline.save(),
             **probing,
+            **webhook,
             "adapters": self._adapters.save(),
             "registry": self._registry_saved,
         }
@@ -505,6 +556,11 @@ class Analysis:
                 self._prober.restore(state["probing"])
             except ValueError as error:
                 log.error("the snapshot's rounds of probing cannot be used: %s", error)
+        if self._webhook and "webhook" in state:
+            try:
+                self._webhook.restore(state["webhook"])
+            except ValueError as error:
+                log.error("the snapshot's messages cannot be used: %s", error)
         try:
             self._pipeline.restore(state)
             self._pipeline.check_baseline(time.time(), always=True)

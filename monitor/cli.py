@@ -105,6 +105,7 @@ def _check_files(config: Config) -> None:
     """Raise ConfigError when a file or a package that the configuration asks for cannot be used."""
     from monitor.adapters import DiscoveryError, read_api_key
     from monitor.config.secrets import read_token
+    from monitor.outputs.receiver import check_receiver
     from monitor.proxy.routes import Routes
     from monitor.tls import listen_context, upstream_context
 
@@ -118,6 +119,7 @@ def _check_files(config: Config) -> None:
             read_api_key(config.adapters.api_key_file)
         except DiscoveryError as error:
             raise ConfigError(str(error)) from error
+    check_receiver(config.outputs)
     _check_baseline(config)
     if config.probing.enabled:
         from monitor.probes.shipped import load_suites

@@ -46,6 +46,14 @@ def _endpoint(value: str) -> str:
     raise ValueError(f"{shown} is not http://HOST:PORT or https://HOST:PORT/PREFIX (a key belongs into api_key_file)")
 
 
+def web_address(value: str) -> str:
+    """An address with a path of its own; never told again in an error. Raises ValueError."""
+    web = re.fullmatch(r"https?://(?:\[[0-9a-fA-F:.]+\]|[^/:?#\[\]@\s]+)(?::(\d{1,5}))?(?:[/?][^#\s]*)?", value)
+    if web and (web[1] is None or _is_port(web[1])):
+        return value
+    raise ValueError("what stands there is not http://HOST:PORT/PATH or https://HOST:PORT/PATH")
+
+
 def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= 65535
 
@@ -68,6 +76,7 @@ def _route(value: str) -> str:
 Address = Annotated[str, AfterValidator(_address)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream)]
 EndpointUrl = Annotated[str, AfterValidator(_endpoint)]
+WebAddress = Annotated[str, AfterValidator(web_address)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Route = Annotated[str, AfterValidator(_route)]
 
@@ -454,6 +463,46 @@ class ProbingSection(Section):
     """File with the API key for these requests; `adapters.api_key_file` when not set. Clients' keys are never used."""
 
 
+class WebhookSection(Section):
+    """A message for every combination that begins to behave worse than its base, gets worse, or is well again: for those who have
+    no Alertmanager. Numbers and names only, never prompts or answers."""
+
+    url: WebAddress | None = None
+    """Where messages are sent; none are when neither this nor `url_file` is set."""
+    url_file: Path | None = None
+    """File with that address, where the address itself is a secret, as Slack's is."""
+    format: Literal["alignment", "alertmanager", "slack"] = "alignment"
+    """alignment: the JSON that /api/v1/openapi.json describes; alertmanager: as Alertmanager's webhook sends it (version 4), for
+    receivers that take that; slack: an object with `text`, which Mattermost, Rocket.Chat and Google Chat take too."""
+    minimum_severity: Literal["page", "ticket"] = "page"
+    """Least severity that is sent; what is a page and what a ticket is as in the alert rules."""
+    token_file: Path | None = None
+    """File with a token that is sent as `Authorization: Bearer`."""
+    signing_key_file: Path | None = None
+    """File with the key by which the receiver knows that a message is ours: base64 of at least 24 bytes, with or without
+    `whsec_`. The headers are those of Standard Webhooks: webhook-id, webhook-timestamp and webhook-signature (HMAC-SHA256)."""
+    ca_file: Path | None = None
+    """PEM file of the authorities that may sign an https receiver's certificate; the system's when not set."""
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
+    """Seconds for one attempt; a message that was not taken is sent again, after growing pauses of at most five minutes."""
+    queue: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Messages that wait to be sent at most; beyond that the oldest of the same combination is dropped and counted."""
+    console_url: WebAddress | None = None
+    """Address under which people reach the admin port, for the links in messages; when not set, http:// and the admin port's own
+    address, with this machine's name where that is all interfaces."""
+
+    @property
+    def enabled(self) -> bool:
+        """Messages are sent."""
+        return self.url is not None or self.url_file is not None
+
+    @model_validator(mode="after")
+    def _one_address(self) -> WebhookSection:
+        if self.url is not None and self.url_file is not None:
+            raise ValueError("url and url_file are both set: which one counts?")
+        return self
+
+
 class OutputsSection(Section):
     """Where findings go beside the metrics."""
 
@@ -464,6 +513,8 @@ class OutputsSection(Section):
     otel: bool = False
     """Send findings as OpenTelemetry events to the collector that the standard OTEL_EXPORTER_OTLP_* variables name; needs
     the extra `otel`."""
+    webhook: WebhookSection = Field(default_factory=WebhookSection)
+    """Messages to a receiver of your own."""
 
 
 class AdminSection(Section):

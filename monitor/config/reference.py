@@ -31,6 +31,7 @@ _MEANING: Final = {
     "_address": "HOST:PORT",
     "_upstream": "URL",
     "_endpoint": "URL",
+    "web_address": "URL",
     "_pattern": "regular expression",
 }
 

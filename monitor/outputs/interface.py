@@ -1,4 +1,7 @@
-"""The seam to everything that takes findings away: files, and later webhooks and telemetry back ends."""
+"""The seam to everything that takes every finding away as it comes: files and telemetry back ends.
+
+The webhook is no such thing: it tells people, so it looks at what stands and says what is new of it (incidents.py).
+"""
 
 from __future__ import annotations
 

@@ -105,6 +105,8 @@ class Reading:
     common_causes: tuple[str, ...] = ()
     """Signals in which all combinations move together."""
     coverage: tuple[Coverage, ...] = ()
+    undelivered_s: float = 0.0
+    """For how long the oldest message to the webhook's receiver has waited."""
 
 
 class ReadingError(Exception):
@@ -168,7 +170,7 @@ async def _metrics(session: aiohttp.ClientSession) -> dict[str, Any]:
 
 def health(exposition: str) -> dict[str, Any]:
     """What the metrics say of the monitor itself, as fields of `Reading`. Raises ValueError for no exposition."""
-    up, causes = True, []
+    up, causes, undelivered_s = True, [], 0.0
     due: dict[str, float] = defaultdict(float)
     scored: dict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(exposition):
@@ -177,6 +179,8 @@ def health(exposition: str) -> dict[str, Any]:
             match name:
                 case "alignment_discovery_up":
                     up = value == 1
+                case "alignment_webhook_waiting_seconds":
+                    undelivered_s = value
                 case "alignment_common_cause" if value == 1:
                     causes.append(labels["signal"])
                 case "alignment_exchanges_seen_total":
@@ -188,4 +192,9 @@ def health(exposition: str) -> dict[str, Any]:
                 case "alignment_exchanges_scored_total":
                     scored[endpoint] += value
     coverage = tuple(Coverage(one, due[one], scored[one]) for one in sorted(due) if one != "other")
-    return {"discovery_up": up, "common_causes": tuple(sorted(causes)), "coverage": coverage}
+    return {
+        "discovery_up": up,
+        "common_causes": tuple(sorted(causes)),
+        "coverage": coverage,
+        "undelivered_s": undelivered_s,
+    }

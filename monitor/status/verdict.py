@@ -21,6 +21,9 @@ LEAST_DUE: Final = 50
 LEAST_LOSS: Final = 0.05
 """Points of rate between interval and base below which a loss on other prompts is a warning; as in AlignmentRefusalLost."""
 
+LATE_S: Final = 300.0
+"""Seconds that a message to the webhook's receiver may wait; as in the alert AlignmentWebhookUndelivered."""
+
 
 class Level(IntEnum):
     """The exit code of a monitoring check."""
@@ -59,6 +62,11 @@ def reasons(reading: Reading) -> list[Reason]:
     found += [Reason(Level.WARNING, "", problem) for problem in reading.problems]
     if not reading.discovery_up:
         found.append(Reason(Level.WARNING, "", "the server's list of models cannot be read"))
+    if reading.undelivered_s > LATE_S:
+        text = (
+            f"the webhook's receiver takes no messages; the oldest has waited for {terms.span(reading.undelivered_s)}"
+        )
+        found.append(Reason(Level.WARNING, "", text))
     for one in reading.coverage:
         if one.due > LEAST_DUE and one.scored < LEAST_COVERAGE * one.due:
             text = f"only {one.scored / one.due:.0%} of {one.due:.0f} exchanges on {one.endpoint} were scored since the start"

@@ -26,6 +26,7 @@ from monitor.telemetry.buckets import DURATION_BOUNDS, FIRST_BYTE_BOUNDS
 from monitor.telemetry.pair_metrics import PairMetrics
 from monitor.telemetry.probe_metrics import ProbeMetrics
 from monitor.telemetry.series import PerCombination, Series
+from monitor.telemetry.webhook_metrics import WebhookMetrics
 
 
 class CoverageMetrics:
@@ -565,6 +566,7 @@ class Metrics:
         self.discovery = DiscoveryMetrics(registry)
         self.adapters = AdapterMetrics(registry, [event.value for event in AdapterEvent])
         self.outputs = OutputMetrics(registry)
+        self.webhook = WebhookMetrics(registry)
         self.judge = JudgeMetrics(registry)
         self.admin = AdminMetrics(registry)
         Gauge("alignment_build_info", "The monitor's version; always 1.", ["version"], registry=registry).labels(

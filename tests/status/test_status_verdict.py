@@ -72,6 +72,7 @@ WARNINGS = {
     "list of models cannot be read": replace(FINE, discovery_up=False),
     "only 25% of 100 exchanges on messages": replace(FINE, coverage=(Coverage("messages", 100, 25),)),
     "all combinations move together in over_refusal": replace(FINE, common_causes=("over_refusal",)),
+    "the oldest has waited for 7 min": replace(FINE, undelivered_s=420.0),
     "no model is known yet": Reading(0.0, ()),
 }
 
@@ -87,7 +88,9 @@ def test_what_opens_a_ticket_is_a_warning(words: str):
 @pytest.mark.parametrize(
     "reading",
     [
-        replace(FINE, coverage=(Coverage("messages", 40, 0), Coverage("chat_completions", 100, 51))),
+        replace(
+            FINE, undelivered_s=120.0, coverage=(Coverage("messages", 40, 0), Coverage("chat_completions", 100, 51))
+        ),
         replace(
             FINE, combinations=(BASE, row("a", status="unvalidated", status_reason="x", validation_required=False))
         ),
@@ -121,9 +124,12 @@ alignment_discovery_up 0
 # TYPE alignment_common_cause gauge
 alignment_common_cause{signal="refusal_lost"} 1
 alignment_common_cause{signal="over_refusal"} 0
+# TYPE alignment_webhook_waiting_seconds gauge
+alignment_webhook_waiting_seconds 42
 """
     assert health(text) == {
         "discovery_up": False,
         "common_causes": ("refusal_lost",),
         "coverage": (Coverage("messages", 100, 30),),
+        "undelivered_s": 42,
     }

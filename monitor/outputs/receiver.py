@@ -1,0 +1,137 @@
+"""One attempt to send a message: says in one word what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+from monitor.config import ConfigError
+from monitor.config.model import OutputsSection, WebhookSection
+from monitor.config.secrets import read_secret, read_signing_key, read_web_address
+from monitor.outputs.message import FORMATS, Message
+
+REJECTED: Final = "rejected"
+"""The receiver will not take this message in whatever number of attempts; it may well take the next."""
+LONGEST_WAIT_S: Final = 300.0
+"""A receiver may ask for a pause of so much at most."""
+_KEY: Final = "outputs.webhook"
+
+
+class ReceiverError(Exception):
+    """The message was not taken; the text is one of `telemetry.webhook_metrics.ERRORS`."""
+
+    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
+        """retry_after_s: the pause that the receiver asked for."""
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Sends to the configured address and no other: redirects and proxies of the environment are not followed."""
+
+    session: aiohttp.ClientSession
+    section: WebhookSection
+
+    async def send(self, message: Message) -> None:
+        """Returns when the receiver has taken it. Raises ReceiverError."""
+        body = FORMATS[self.section.format](message)
+        try:
+            url, headers = address(self.section), self._headers(message.id, body)
+        except ConfigError as error:
+            raise ReceiverError("secret") from error
+        try:
+            async with (
+                asyncio.timeout(self.section.timeout_s),
+                self.session.post(url, data=body, headers=headers, allow_redirects=False) as response,
+            ):
+                if not 200 <= response.status < 300:
+                    raise ReceiverError(_of_status(response.status), _retry_after(response))
+        except TimeoutError:
+            raise ReceiverError("timeout") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ReceiverError("connection") from error
+
+    def _headers(self, identity: str, body: bytes) -> dict[str, str]:
+        """Secrets are read anew for every attempt, because mounted ones are replaced. Raises ConfigError."""
+        headers = {"Content-Type": "application/json", "webhook-id": f"msg_{identity}"}
+        if self.section.token_file:
+            headers["Authorization"] = f"Bearer {read_secret(self.section.token_file, f'{_KEY}.token_file')}"
+        if self.section.signing_key_file:
+            key = read_signing_key(self.section.signing_key_file, f"{_KEY}.signing_key_file")
+            now = int(time.time())
+            headers |= {
+                "webhook-timestamp": str(now),
+                "webhook-signature": signature(key, headers["webhook-id"], now, body),
+            }
+        return headers
+
+
+def signature(key: bytes, identity: str, timestamp: int, body: bytes) -> str:
+    """By which the receiver knows that a message is ours: https://www.standardwebhooks.com, version 1."""
+    signed = f"{identity}.{timestamp}.".encode() + body
+    return f"v1,{base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()}"
+
+
+def address(section: WebhookSection) -> str:
+    """Where messages go. Raises ConfigError."""
+    if section.url_file:
+        return read_web_address(section.url_file, f"{_KEY}.url_file")
+    if section.url is None:
+        raise ConfigError(f"{_KEY}: no address is set")
+    return section.url
+
+
+def check_receiver(section: OutputsSection) -> None:
+    """Raise ConfigError when a file that the messages need cannot be used."""
+    webhook = section.webhook
+    if not webhook.enabled:
+        return
+    address(webhook)
+    if webhook.token_file:
+        read_secret(webhook.token_file, f"{_KEY}.token_file")
+    if webhook.signing_key_file:
+        read_signing_key(webhook.signing_key_file, f"{_KEY}.signing_key_file")
+    _trusted(webhook)
+
+
+def receiver_session(section: WebhookSection) -> aiohttp.ClientSession:
+    """Connections to the receiver: no proxy of the environment, no cookies. Raises ConfigError."""
+    context = _trusted(section)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(force_close=True, ssl=True if context is None else context),
+        headers={"User-Agent": "alignment-monitor"},
+        timeout=aiohttp.ClientTimeout(total=None),  # the configured one is set around every attempt
+        trust_env=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+def _trusted(section: WebhookSection) -> ssl.SSLContext | None:
+    if section.ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=section.ca_file)
+    except OSError as error:  # also ssl.SSLError
+        raise ConfigError(f"{_KEY}.ca_file: {section.ca_file} cannot be used: {error.strerror or error}") from error
+
+
+def _of_status(status: int) -> str:
+    if status in {401, 403, 407}:
+        return "unauthorized"
+    if status in {400, 413, 415, 422}:
+        return REJECTED
+    return "overloaded" if status in {429, 503} else "status"
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    wanted = response.headers.get("Retry-After", "")
+    return min(float(wanted), LONGEST_WAIT_S) if wanted.isascii() and wanted.isdigit() else 0.0
