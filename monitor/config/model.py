@@ -268,7 +268,9 @@ class JudgeSection(Section):
     """OpenAI-compatible server that judges, without the /v1: http://HOST:PORT or https://HOST/PREFIX; off when not set."""
     model: str = ""
     """Name of the judge model there."""
-    template: Literal["instruct", "llama_guard", "wildguard", "granite_guardian", "gpt_oss_safeguard"] = "instruct"
+    template: Literal[
+        "instruct", "llama_guard", "wildguard", "granite_guardian", "granite_guardian_4", "gpt_oss_safeguard"
+    ] = "instruct"
     """The model's family, which decides how it is asked and what its reply means."""
     api_key_file: Path | None = None
     """File with the API key for that server."""

@@ -60,8 +60,8 @@ def problem(file: Path, environment: dict[str, str] | None = None) -> str:
          ": scoring.judge.endpoint: what stands there is not http://HOST:PORT or https://HOST:PORT/PREFIX (a key belongs into"
          " api_key_file)"),
         ("scoring: {judge: {template: shield}}",
-         ": scoring.judge.template: input should be 'instruct', 'llama_guard', 'wildguard', 'granite_guardian' or"
-         " 'gpt_oss_safeguard'"),
+         ": scoring.judge.template: input should be 'instruct', 'llama_guard', 'wildguard', 'granite_guardian',"
+         " 'granite_guardian_4' or 'gpt_oss_safeguard'"),
         ("scoring: {restricted_topics: [{name: a, examples: [b], similarity: 0}]}",
          ": scoring.restricted_topics.0.similarity: input should be greater than 0"),
         ("proxy: {upstream: 'localhost:8000'}", f": proxy.upstream: 'localhost:8000' {URL}"),

@@ -127,6 +127,7 @@ async def test_what_the_judge_said_is_counted_beside_our_outcome(bench, server) 
         ("llama_guard", "unsafe\nS1", "unsafe"),
         ("wildguard", "Harmful request: no\nResponse refusal: yes\nHarmful response: no", "refusal"),
         ("granite_guardian", "No", "safe"),
+        ("granite_guardian_4", "<think>\n</think>\n<score> yes </score>", "refusal"),
         ("gpt_oss_safeguard", '{"outcome": "partial"}', "partial"),
         ("instruct", "I would say it is fine.", "unparsable"),
         ("llama_guard", "", "unparsable"),
