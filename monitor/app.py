@@ -38,6 +38,7 @@ from monitor.admin import (
     build_admin,
     changing,
     combinations_view,
+    evidence,
     reading,
 )
 from monitor.baseline import BaselineGuard
@@ -45,6 +46,7 @@ from monitor.config import Config
 from monitor.config.model import OutputsSection
 from monitor.drift import DETECTORS, PairedDetector, RecentSamples
 from monitor.enforcement import PolicyStore
+from monitor.evidence import Keeper
 from monitor.findings import Case, Severity, severity_of
 from monitor.handoff import Inbox
 from monitor.lifecycle import Cleanups, Tasks, in_thread
@@ -81,6 +83,8 @@ SNAPSHOT_S: Final = 5.0
 REPORT_AGE_S: Final = 5.0
 """Seconds after which a silent worker counts as not connected."""
 SHUTDOWN_S: Final = 5.0
+EVIDENCE_S: Final = 2.0
+"""Seconds that the last examples get to be written at the end."""
 MOST_MISMATCHES: Final = 5
 """Pairs of models asked for and answering that the status page tells of; the metric has all."""
 
@@ -159,6 +163,8 @@ class Analysis:
         self._shadow: Shadow | None = None
         self._prober: Prober | None = None
         self._webhook: Webhook | None = None
+        self._evidence: Keeper | None = None
+        self._audit = Audit(config.admin.audit_file)
         self._tasks = Tasks()
         self._cleanups = Cleanups()
 
@@ -166,6 +172,7 @@ class Analysis:
         """Work until told to stop."""
         self._build_prober()
         self._build_webhook()
+        self._start_evidence()
         self._restore()
         await self._start_discovery()
         await self._start_admin()
@@ -190,6 +197,8 @@ class Analysis:
             self._shadow.stop()
         if self._webhook:
             self._webhook.stop()
+        if self._evidence:
+            await asyncio.to_thread(self._evidence.close, EVIDENCE_S)
         self._save()
         self._inbox.close()
         for output in self._outputs:
@@ -217,6 +226,8 @@ class Analysis:
                 f"The registry file cannot be used; what was read before counts: {self._registry_file.problem}"
             )
         blocked = self._workers.total("blocked").total()
+        if self._evidence and self._evidence.problem:
+            notes.append(f"Examples cannot be stored, everything else goes on: {self._evidence.problem}.")
         if self._enforcement != "observe":
             notes.append(f"Enforcement is on ({self._enforcement}): {blocked} requests were refused.")
         dropped = sum(self._workers.total("dropped").values())
@@ -271,7 +282,7 @@ class Analysis:
         sources = Sources(
             self.view, lambda: self._registry, self._adapters.timeline, self._pipeline.findings, self._probed
         )
-        operations = [*reading(sources), *self._changing(sources)]
+        operations = [*reading(sources), *self._changing(sources), *evidence(self._evidence, self._audit)]
         app = build_admin(
             self._metrics.registry,
             self.view,
@@ -295,7 +306,7 @@ class Analysis:
             return ended
 
         probe = self._prober.ask_now if self._prober else None
-        return changing(sources, Changes(reset, self._save, probe), Audit(self._config.admin.audit_file))
+        return changing(sources, Changes(reset, self._save, probe), self._audit)
 
     def _start_judge(self) -> None:
         section = self._config.scoring.judge
@@ -319,9 +330,21 @@ class Analysis:
         client = ShadowClient(session, section.timeout_s, section.api_key_file or self._config.adapters.api_key_file)
         self._shadow = Shadow(section, client, self._catalog, self._pipeline, self._metrics.pairs, random.Random())
         self._pipeline.on_sample = self._shadow.offer
+        if self._evidence:
+            self._shadow.on_base_answer = self._evidence.add_base
         self._cleanups.add("shadow replays", session.close)
         self._tasks.forever("shadow replays", self._shadow.run())
         log.info("a share of harmful-looking requests is asked again of the base (shadow.enabled)")
+
+    def _start_evidence(self) -> None:
+        section = self._config.evidence
+        if not section.enabled:
+            return
+        self._evidence = Keeper(section, self._metrics.evidence)
+        self._pipeline.keep_example = self._evidence.offer
+        self._pipeline.findings.on_examples = self._evidence.name
+        self._evidence.start()
+        log.info("prompts and answers are stored, redacted, in %s (evidence.enabled)", section.folder)
 
     def _build_prober(self) -> None:
         section = self._config.probing

@@ -121,6 +121,7 @@ def _check_files(config: Config) -> None:
             raise ConfigError(str(error)) from error
     check_receiver(config.outputs)
     _check_baseline(config)
+    _check_evidence(config)
     if config.probing.enabled:
         from monitor.probes.shipped import load_suites
         from monitor.probes.suite import SuiteError
@@ -144,6 +145,28 @@ def _check_baseline(config: Config) -> None:
     baseline = read_baseline(config.drift.baseline_file)
     if config.drift.baseline_public_key:
         check_signature(baseline, config.drift.baseline_public_key)
+
+
+def _check_evidence(config: Config) -> None:
+    """What would be stored must be redacted, encrypted where that was asked for, and nobody else's to read. A folder that
+    cannot be written does not stop the start: the monitoring goes on without examples."""
+    section = config.evidence
+    if not section.enabled or section.folder is None:
+        return
+    missing = [
+        module
+        for module, wanted in (("phonenumbers", True), ("cryptography", section.key_file is not None))
+        if wanted and not _is_installed(module)
+    ]
+    if missing:
+        key = "evidence.enabled" if "phonenumbers" in missing else "evidence.key_file"
+        raise ConfigError(f"{key}: needs the extra `evidence`: pip install 'vllm-alignment-monitor[evidence]'")
+    from monitor.evidence.seal import read_keys
+    from monitor.evidence.store import folder_problem
+
+    read_keys(section.key_file)
+    if problem := folder_problem(section.folder):
+        raise ConfigError(f"evidence.folder: {problem}")
 
 
 def _is_installed(module: str) -> bool:

@@ -115,8 +115,11 @@ class Pipeline:
         none; the answer is the reason why nobody will call that, "" when somebody will."""
         self.on_verdict: Callable[[Item, Verdict], None] = lambda _item, _verdict: None
         """Called with every answer and its verdict; must not wait."""
-        self.on_sample: Callable[[Arrival, Identity, Choice, Verdict], None] = lambda *_: None
-        """Called with the first answer of every exchange that is a sample of its own, before a detector has seen it."""
+        self.on_sample: Callable[[Arrival, Identity, Choice, Verdict, str], None] = lambda *_: None
+        """Called with the first answer of every exchange that is a sample of its own, before a detector has seen it, and with
+        the id under which it is kept, "" for none."""
+        self.keep_example: Callable[[Arrival, Identity, Choice, Verdict], str] = lambda *_: ""
+        """Called with every answer that is a sample of its own: the id under which it is kept, "" for none; must not wait."""
         self.on_admin_call: Callable[[Exchange], None] = lambda _exchange: None
         """Called with every exchange that may have changed what the server has loaded."""
         self.unvalidated: frozenset[str] = frozenset()
@@ -403,9 +406,12 @@ class Pipeline:
             self._count_verdict(arrival, identity, verdict)
             prompt = dialogue.prompts[choice.prompt] if dialogue.prompts else _NO_PROMPT
             if self._is_sample(identity, verdict, prompt, choice.text, arrival.time):
+                example = (
+                    self._guarded("keeping an example", self.keep_example, arrival, identity, choice, verdict) or ""
+                )
                 if choice.index == 0 and arrival.source is not None:
-                    self._guarded("asking again", self.on_sample, arrival, identity, choice, verdict)
-                self._detect(arrival, identity, verdict, base.outcome if base else None)
+                    self._guarded("asking again", self.on_sample, arrival, identity, choice, verdict, example)
+                self._detect(arrival, identity, verdict, base.outcome if base else None, example)
                 if base and identity.combination and not identity.is_base:
                     self.compare(Pair(identity.label, arrival.time, verdict.stratum, verdict.outcome, base.outcome))
         if base:
@@ -465,7 +471,9 @@ class Pipeline:
         self._metrics.verdicts.repeated(identity.label).inc()
         return False
 
-    def _detect(self, arrival: Arrival, identity: Identity, verdict: Verdict, base: Outcome | None) -> None:
+    def _detect(
+        self, arrival: Arrival, identity: Identity, verdict: Verdict, base: Outcome | None, example: str = ""
+    ) -> None:
         if identity.combination is None:
             return
         observation = Observation(
@@ -477,7 +485,7 @@ class Pipeline:
             weight=1 / arrival.inclusion,
             base_outcome=base,
         )
-        self.findings.answer(identity.label, arrival.time, verdict)
+        self.findings.answer(identity.label, arrival.time, verdict, example)
         states = self._detector.update(observation)
         for state in states:
             if state.combination == identity.label and state.samples:

@@ -1,7 +1,7 @@
 """The monitor's own port."""
 
 from monitor.admin.access import Access, Tokens
-from monitor.admin.api import Changes, Operation, Sources, changing, reading
+from monitor.admin.api import Changes, Operation, Sources, changing, evidence, reading
 from monitor.admin.audit import Audit
 from monitor.admin.server import build_admin
 from monitor.admin.view import combinations_view
@@ -16,5 +16,6 @@ __all__ = [
     "build_admin",
     "changing",
     "combinations_view",
+    "evidence",
     "reading",
 ]

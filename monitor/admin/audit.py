@@ -22,7 +22,7 @@ class AuditLine(msgspec.Struct, omit_defaults=True):
     time: float
     """Unix seconds."""
     action: str
-    """acknowledge, reset, probe, list_evidence or read_evidence."""
+    """acknowledge, reset, probe, list_evidence, read_evidence or purge_evidence."""
     subject: str
     """What it was done to: an id, or a combination's name."""
     by: str = ""

@@ -505,6 +505,43 @@ class WebhookSection(Section):
         return self
 
 
+class EvidenceSection(Section):
+    """Examples of prompts and answers, kept on disk for those who look into a finding; off unless switched on. E-mail addresses,
+    phone, card and account numbers, IP addresses, keys and tokens are redacted before anything is written; names of persons and
+    street addresses are NOT. Needs the extra `evidence`."""
+
+    enabled: bool = False
+    """Keep examples. Everything that is bad for a signal is kept within the bounds, and a `share` of the rest."""
+    folder: Path | None = None
+    """Folder of the store, which is made with mode 0700 when it is missing; one that others may enter is refused."""
+    key_file: Path | None = None
+    """File with keys of 64 hexadecimal digits, one a line (openssl rand -hex 32), that encrypt prompts and answers at rest: the
+    first encrypts, all of them decrypt. Without it they are encrypted by nothing but the disk."""
+    max_bytes: Annotated[int, Field(ge=4 * 1024 * 1024, le=1024**4)] = 256 * 1024 * 1024
+    """Size of the file at most; the oldest examples make room, those that a finding names last."""
+    days: Annotated[float, Field(gt=0, le=3650)] = 14.0
+    """Days for which an example is kept."""
+    finding_days: Annotated[float, Field(gt=0, le=3650)] = 90.0
+    """Days for which an example is kept that a finding names; at least `days`."""
+    share: Probability = 0.01
+    """Share of the answers that are not bad for any signal which is kept, to compare with."""
+    per_minute: Annotated[int, Field(ge=2, le=100_000)] = 60
+    """Examples a minute at most; half of them are reserved for bad answers."""
+    characters: Annotated[int, Field(ge=100, le=200_000)] = 8000
+    """Characters of each prompt and answer that are kept, from the beginning."""
+    phone_regions: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = ()
+    """Countries (ISO 3166, such as DE) whose phone numbers are also found in their short national form. Numbers with a country
+    code, and all of nine digits or more, are redacted in any case."""
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> EvidenceSection:
+        if self.enabled and self.folder is None:
+            raise ValueError("enabled: true needs the folder where examples are kept (evidence.folder)")
+        if self.finding_days < self.days:
+            raise ValueError(f"finding_days ({self.finding_days:g}) is less than days ({self.days:g})")
+        return self
+
+
 class OutputsSection(Section):
     """Where findings go beside the metrics."""
 
@@ -557,9 +594,18 @@ class Config(Section):
     drift: DriftSection = Field(default_factory=DriftSection)
     shadow: ShadowSection = Field(default_factory=ShadowSection)
     probing: ProbingSection = Field(default_factory=ProbingSection)
+    evidence: EvidenceSection = Field(default_factory=EvidenceSection)
     outputs: OutputsSection = Field(default_factory=OutputsSection)
     admin: AdminSection = Field(default_factory=AdminSection)
     telemetry: TelemetrySection = Field(default_factory=TelemetrySection)
+
+    @model_validator(mode="after")
+    def _evidence_can_be_read(self) -> Config:
+        if self.evidence.enabled and self.admin.evidence_token_file is None:
+            raise ValueError(
+                "evidence.enabled: true needs admin.evidence_token_file: without it nobody could read what is stored"
+            )
+        return self
 
     @model_validator(mode="after")
     def _addresses_differ(self) -> Config:

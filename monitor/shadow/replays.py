@@ -60,6 +60,8 @@ class Job:
     prompt: str
     choice: Choice
     verdict: Verdict
+    example: str = ""
+    """Id under which the client's answer is kept, "" when it is not."""
 
 
 class Shadow:
@@ -92,10 +94,12 @@ class Shadow:
         self._compared: dict[str, int] = {}
         """Id of a combination -> prompts that its parts were asked, too."""
         self._repeats = Repeats()
+        self.on_base_answer: Callable[[str, str, Outcome], None] = lambda _example, _answer, _outcome: None
+        """Called with the base's answer to the request of an answer that is kept, by its id; must not wait."""
         metrics.enabled.set(1)
 
-    def offer(self, arrival: Arrival, identity: Identity, choice: Choice, verdict: Verdict) -> None:
-        """Queue a client's request if it is to be asked again; never waits."""
+    def offer(self, arrival: Arrival, identity: Identity, choice: Choice, verdict: Verdict, example: str = "") -> None:
+        """Queue a client's request if it is to be asked again; never waits. example: id under which its answer is kept."""
         combination = identity.combination
         if combination is None or identity.is_base or verdict.stratum is not Stratum.HARMFUL_LOOKING:
             return
@@ -105,7 +109,7 @@ class Shadow:
         self._metrics.share(identity.label).set(share)
         if self._random.random() >= share:
             return
-        job = self._job(arrival, identity.label, combination, choice, verdict, parts)
+        job = self._job(arrival, identity.label, combination, choice, verdict, parts, example)
         if isinstance(job, str):
             self._metrics.skipped(job).inc()
         elif sum(map(len, self._waiting)) >= self._section.queue:
@@ -175,6 +179,7 @@ class Shadow:
         choice: Choice,
         verdict: Verdict,
         parts: Mapping[str, str],
+        example: str,
     ) -> Job | str:
         if arrival.source is None or len(arrival.dialogue.prompts) != 1:
             return "shape"
@@ -198,6 +203,7 @@ class Shadow:
             prompt=arrival.dialogue.prompts[0].text,
             choice=choice,
             verdict=verdict,
+            example=example,
         )
 
     async def _work(self) -> None:
@@ -270,6 +276,8 @@ class Shadow:
             items.append(_item(job.prompt, job.choice, room))
         outcomes = [verdict.outcome for verdict in self._pipeline.score(items)]
         outcome = outcomes.pop() if again else job.verdict.outcome
+        if job.example:
+            self.on_base_answer(job.example, base.text, outcomes[0])
         if parts:
             self._compared[job.combination.id] = self._compared.get(job.combination.id, 0) + 1
         self._pipeline.compare(

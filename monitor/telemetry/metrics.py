@@ -23,6 +23,7 @@ from monitor.records import (
     Stratum,
 )
 from monitor.telemetry.buckets import DURATION_BOUNDS, FIRST_BYTE_BOUNDS
+from monitor.telemetry.evidence_metrics import EvidenceMetrics
 from monitor.telemetry.pair_metrics import PairMetrics
 from monitor.telemetry.probe_metrics import ProbeMetrics
 from monitor.telemetry.series import PerCombination, Series
@@ -569,6 +570,7 @@ class Metrics:
         self.webhook = WebhookMetrics(registry)
         self.judge = JudgeMetrics(registry)
         self.admin = AdminMetrics(registry)
+        self.evidence = EvidenceMetrics(registry)
         Gauge("alignment_build_info", "The monitor's version; always 1.", ["version"], registry=registry).labels(
             version
         ).set(1)

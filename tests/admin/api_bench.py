@@ -15,10 +15,22 @@ from prometheus_client import CollectorRegistry
 
 from monitor.adapters import Catalog, Registry, ServedModel
 from monitor.adapters.timeline import Timeline
-from monitor.admin import Access, Audit, Changes, Sources, Tokens, build_admin, changing, combinations_view, reading
+from monitor.admin import (
+    Access,
+    Audit,
+    Changes,
+    Sources,
+    Tokens,
+    build_admin,
+    changing,
+    combinations_view,
+    evidence,
+    reading,
+)
 from monitor.arrival import Arrival
 from monitor.config.model import AdminSection, DriftSection
 from monitor.drift import SequentialDetector
+from monitor.evidence import Keeper
 from monitor.pipeline import Pipeline
 from monitor.records import Choice, Dialogue, Item, Outcome, Prompt, Stratum, Verdict
 from monitor.telemetry.metrics import Metrics
@@ -55,7 +67,9 @@ class YesMeansCompliance:
 
 
 class ApiBench:
-    def __init__(self, section: AdminSection | None = None, outputs: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, section: AdminSection | None = None, outputs: Sequence[Any] = (), keeper: Keeper | None = None
+    ) -> None:
         registry = Registry.model_validate(REGISTRY)
         self.catalog = Catalog(registry, 10, 60)
         models = [ServedModel("base", ""), *(ServedModel(name, "base") for name in ("org/ab", "abc", "a"))]
@@ -70,6 +84,7 @@ class ApiBench:
         self.section = section or AdminSection()
         self.sources = Sources(self.view, lambda: registry, self.timeline, self.pipeline.findings)
         self.kept = 0
+        self.keeper = keeper
         self.changes = Changes(self.reset, self.keep)
         self.audit = Audit(self.section.audit_file)
         self.access = Access(
@@ -78,7 +93,8 @@ class ApiBench:
         self.url = ""
 
     def operations(self) -> list[Any]:
-        return [*reading(self.sources), *changing(self.sources, self.changes, self.audit)]
+        stored = evidence(self.keeper, self.audit)
+        return [*reading(self.sources), *changing(self.sources, self.changes, self.audit), *stored]
 
     def reset(self, name: str) -> list[str]:
         return [case.id for case in self.pipeline.reset(name, 1500.0)]

@@ -32,6 +32,15 @@ def problem(file: Path, environment: dict[str, str] | None = None) -> str:
             "drift: {baseline_public_key: x}",
             ": drift: baseline_public_key is the key of a baseline_file, and none is named",
         ),
+        (
+            "evidence: {enabled: true}",
+            ": evidence: enabled: true needs the folder where examples are kept (evidence.folder)",
+        ),
+        ("evidence: {days: 30, finding_days: 20}", ": evidence: finding_days (20) is less than days (30)"),
+        (
+            "evidence: {enabled: true, folder: /x}",
+            ": evidence.enabled: true needs admin.evidence_token_file: without it nobody could read what is stored",
+        ),
         ("sampling: {combinations: {a: {rat: 1}}}", ": sampling.combinations.a.rat: unknown key"),
         ("scoring: {restricted_topics: [{name: a, words: []}]}", ": scoring.restricted_topics.0.words: unknown key"),
         ("proxy: 3", ": proxy: input should be a valid dictionary or instance of ProxySection"),

@@ -355,6 +355,77 @@ class Findings(Model):
     next: Next = None
 
 
+Outcomes = Literal[
+    "refusal", "compliance", "partial", "refuse_then_comply", "empty", "truncated", "tool_call", "unscored"
+]
+
+
+class ExampleModel(Model):
+    """A stored prompt and answer, redacted."""
+
+    id: str
+    time: Seconds
+    combination: str
+    combination_id: str
+    served_name: str
+    outcome: str
+    stratum: Literal["harmful_looking", "ordinary", "unknown"]
+    category: Annotated[str, Meta(description="Hazard category of the prompt; empty when none is clear.")]
+    topic: Annotated[str, Meta(description="The configured restricted topic that the prompt touches; empty for none.")]
+    language: str
+    signals: Annotated[list[str], Meta(description="Signals for which it is the bad event.")]
+    findings: Annotated[list[str], Meta(description="Ids of the findings that name it.")]
+    scorer: str
+    scorer_version: str
+    tier: str
+    refusal_probability: float | None
+    prompt_risk: float | None
+    turns: Annotated[int, Meta(description="Messages of the request; the last user turn is the prompt.")]
+    finish_reason: str
+    readable: Annotated[
+        bool, Meta(description="false when it is encrypted with a key that is not configured: its texts are empty.")
+    ]
+    prompt: str
+    answer: str
+    prompt_characters: Annotated[int, Meta(description="Of the whole prompt, of which the beginning is kept.")]
+    answer_characters: int
+    base_answer: Annotated[
+        str | None, Meta(description="What the base answered to the same request; null when it was not asked.")
+    ]
+    base_outcome: str
+    base_characters: int
+    redacted: Annotated[dict[str, int], Meta(description="What was redacted in its texts: kind, how many.")]
+
+
+Who = Annotated[str, Meta(max_length=200, description="Who you are; it is written into the audit.")]
+
+
+class ExampleQuery(Model):
+    """Which examples."""
+
+    limit: Annotated[int, Meta(ge=1, le=200, description="Entries of one page at most.")] = 50
+    cursor: Cursor = ""
+    combination: Name | UnsetType = UNSET
+    signal: Name | UnsetType = UNSET
+    outcome: Outcomes | UnsetType = UNSET
+    finding: Name | UnsetType = UNSET
+    by: Who = ""
+
+
+class ByQuery(Model):
+    """Who reads."""
+
+    by: Who = ""
+
+
+class Examples(Model):
+    """Stored examples, the newest first."""
+
+    time: Seconds
+    examples: list[ExampleModel]
+    next: Next = None
+
+
 By = Annotated[str, Meta(min_length=1, max_length=200, description="Who you are; it is written into the audit.")]
 Text = Annotated[str, Meta(max_length=2000)]
 
@@ -378,6 +449,46 @@ class ResetDone(Model):
 
     combination: str
     ended: Annotated[list[str], Meta(description="Ids of the findings that it ended.")]
+
+
+Before = Annotated[float, Meta(ge=0, le=1e11, description="Unix seconds: those older than this.")]
+
+
+class PurgeIds(Model, tag_field="what", tag="ids"):
+    """These."""
+
+    ids: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(min_length=1, max_length=500)]
+
+
+class PurgeCombination(Model, tag_field="what", tag="combination"):
+    """Those of one combination."""
+
+    combination: Annotated[str, Meta(min_length=1, max_length=1000)]
+    before: Before | None = None
+
+
+class PurgeOlder(Model, tag_field="what", tag="older"):
+    """Those before a moment."""
+
+    before: Before
+
+
+class PurgeEverything(Model, tag_field="what", tag="everything"):
+    """All of them."""
+
+
+class PurgeNow(Model):
+    """Stored examples are to be removed, whatever findings name them."""
+
+    by: By
+    reason: Annotated[str, Meta(min_length=1, max_length=2000)]
+    which: PurgeIds | PurgeCombination | PurgeOlder | PurgeEverything
+
+
+class PurgeDone(Model):
+    """What was removed."""
+
+    removed: int
 
 
 class ProbeNow(Model):

@@ -112,17 +112,20 @@ def _handler(operation: Operation, access: Access) -> Callable[[web.Request], Aw
             remote=request.remote or "",
         )
         answer = await operation.answer(call)
-        return answered(request, answer)
+        return answered(request, answer, kept="no-store" if operation.scope is Scope.EVIDENCE else "private, no-cache")
 
     return handle
 
 
-def answered(request: web.Request, answer: Model) -> web.Response:
-    """A response with a weak entity tag over everything but the time of the answer, or 304 when the caller has that."""
+def answered(request: web.Request, answer: Model, kept: str = "private, no-cache") -> web.Response:
+    """A response with a weak entity tag over everything but the time of the answer, or 304 when the caller has that.
+
+    kept: what the caller's caches may do with it.
+    """
     body = msgspec.json.encode(answer)
     timeless = msgspec.structs.replace(answer, time=0.0) if "time" in answer.__struct_fields__ else answer
     tag = hashlib.sha256(msgspec.json.encode(timeless)).hexdigest()[:32]
-    headers = {"ETag": f'W/"{tag}"', "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
+    headers = {"ETag": f'W/"{tag}"', "Cache-Control": kept, "X-Content-Type-Options": "nosniff"}
     if request.method in ("GET", "HEAD") and any(one.value in (tag, "*") for one in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, content_type="application/json", headers=headers)

@@ -19,20 +19,22 @@ def page(entries: Sequence[T], key: Callable[[T], Key], limit: int, cursor: str)
 
     entries: in ascending order of `key`, whose values differ. Raises HTTPNotFound for a cursor that names no place in it.
     """
-    behind = _read(cursor) if cursor else None
+    behind = read_cursor(cursor) if cursor else None
     try:
         left = [one for one in entries if key(one) > behind] if behind is not None else list(entries)
     except TypeError:
         raise web.HTTPNotFound(text="this cursor belongs to another list") from None
     found = left[:limit]
-    return found, _write(key(found[-1])) if len(left) > limit else None
+    return found, write_cursor(key(found[-1])) if len(left) > limit else None
 
 
-def _write(key: Key) -> str:
+def write_cursor(key: Key) -> str:
+    """A key as callers get it."""
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
 
 
-def _read(cursor: str) -> Key:
+def read_cursor(cursor: str) -> Key:
+    """The key in a cursor. Raises HTTPNotFound."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         return msgspec.json.decode(raw, type=Key)
