@@ -197,12 +197,12 @@ async def measure(url: str, args: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def lab(args: argparse.Namespace) -> Iterator[str]:
-    """Address of a server: the one that is named, or one that is started for this."""
-    if args.url:
-        yield args.url
+def lab(url: str | None, names: list[str]) -> Iterator[str]:
+    """Address of a server that serves these: the one that is given, or one that is started for this."""
+    if url:
+        yield url
         return
-    with server.start(free_ports(1)[0], served=roster(args.served)) as running:
+    with server.start(free_ports(1)[0], served=names) as running:
         yield running.url
 
 
@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("--shadow", default="{}", help="further settings of the section `shadow`, as JSON")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    with lab(args) as url:
+    with lab(args.url, roster(args.served)) as url:
         asyncio.run(measure(url, args))
 
 
