@@ -292,6 +292,7 @@ class Analysis:
             operations,
             access,
             lambda: self._adapters.ranked,
+            lambda: self._pipeline.findings.cases,
         )
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await runner.setup()

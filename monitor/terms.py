@@ -72,6 +72,19 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+ENDINGS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "recovered": "it behaves as its base again",
+        "reset": "somebody reset its detectors",
+        "unloaded": "it is not served any more",
+        "replaced": "its name holds other contents now",
+        "restarted": "the sidecar started anew and does not know",
+    }
+)
+"""Why an alarm ended."""
+PAST_S: Final = 86_400.0
+"""Seconds for which an alarm that ended is told beside those that stand."""
+
 
 def term(signal: str) -> Term:
     """How this signal is spoken of."""
@@ -149,6 +162,11 @@ def span(seconds: float) -> str:
 def ago(seconds: float) -> str:
     """A rough age; what seems to lie ahead, by clocks that differ, is now."""
     return "just now" if seconds < 2 else f"{span(seconds)} ago"
+
+
+def ending(resolution: str) -> str:
+    """Why an alarm ended, to be read after a colon."""
+    return ENDINGS.get(resolution, resolution or "it is not known why")
 
 
 def composition(one: Mapping[str, Any]) -> str:

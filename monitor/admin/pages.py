@@ -17,10 +17,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from monitor import terms
 from monitor.adapters.pairs import Pair
-from monitor.admin import graphics
+from monitor.admin import graphics, past
 from monitor.admin.pair_matrix import evaluate_first, matrix, pairs_served
 from monitor.admin.runbooks_page import runbook, runbook_names
 from monitor.drift import Point
+from monitor.findings import Case
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -98,8 +99,8 @@ def worst_first(view: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(view["combinations"], key=urgency)
 
 
-def overview(view: Mapping[str, Any], notes: Sequence[str], trends: Trends) -> str:
-    """The first page: every combination with its states, the worst first."""
+def overview(view: Mapping[str, Any], notes: Sequence[str], trends: Trends, cases: Sequence[Case] = ()) -> str:
+    """The first page: every combination with its states, the worst first; cases: all findings that are kept."""
     found = worst_first(view)
     others = [one for one in found if not one["is_base"]]
     return _render(
@@ -113,6 +114,7 @@ def overview(view: Mapping[str, Any], notes: Sequence[str], trends: Trends) -> s
         signals=terms.order({signal["signal"] for one in found for signal in one["signals"]} or set(_ALWAYS)),
         trends={one["name"]: trends(one["name"]) for one in found},
         notes=notes,
+        ended=past.ended(cases, view["time"])[:EVENTS_SHOWN],
         events=view.get("events", [])[:EVENTS_SHOWN],
         sentence=terms.sentence,
     )
@@ -121,8 +123,11 @@ def overview(view: Mapping[str, Any], notes: Sequence[str], trends: Trends) -> s
 _ALWAYS: Final = ("refusal_lost", "refuse_then_comply", "over_refusal")
 
 
-def combination(view: Mapping[str, Any], name: str, trends: Trends, root: str = "../") -> str | None:
-    """The page of one combination, None for a name that is not known. root: the way from it to the first page."""
+def combination(
+    view: Mapping[str, Any], name: str, trends: Trends, root: str = "../", cases: Sequence[Case] = ()
+) -> str | None:
+    """The page of one combination, None for a name that is not known. root: the way from it to the first page; cases: all findings
+    that are kept."""
     one = next((one for one in view["combinations"] if one["name"] == name), None)
     if one is None:
         return None
@@ -140,7 +145,7 @@ def combination(view: Mapping[str, Any], name: str, trends: Trends, root: str = 
         runbooks=[book for signal in drifting(one) if (book := terms.term(signal["signal"]).runbook) in runbooks],
         trends=trends(name),
         served={other["served_name"]: other["name"] for other in view["combinations"] if not other["is_base"]},
-        timeline=_timeline(view, one, names | ({base} if base else set())),
+        timeline=_timeline(view, one, names | ({base} if base else set()), cases),
         judged=("refusal", "compliance", "partial", "refuse_then_comply"),
         sentence=terms.sentence,
     )
@@ -160,25 +165,23 @@ def pairs(view: Mapping[str, Any], ranked: Sequence[Pair]) -> str:
     )
 
 
-def unknown_combination(view: Mapping[str, Any], name: str, root: str = "../") -> str:
+def unknown_combination(view: Mapping[str, Any], name: str, root: str = "../", cases: Sequence[Case] = ()) -> str:
     """What stands at the address of a combination that is not known, any more or yet."""
-    return _render("unknown.html", view, root, name=name)
+    found = sorted(past.entries(cases, name), key=lambda event: -event["time"])
+    return _render("unknown.html", view, root, name=name, timeline=found[:TIMELINE_SHOWN])
 
 
-def _timeline(view: Mapping[str, Any], one: Mapping[str, Any], names: set[str]) -> list[dict[str, Any]]:
-    """Events of the combination's adapters and of the base, and its own alarms, the newest first."""
+def _timeline(
+    view: Mapping[str, Any], one: Mapping[str, Any], names: set[str], cases: Sequence[Case]
+) -> list[dict[str, Any]]:
+    """Events of the combination's adapters and of the base, and its own alarms to their end, the newest first."""
     events = [
         {"time": event["time"], "name": event["name"], "text": terms.EVENTS.get(event["kind"], event["kind"]),
          "detail": event["detail"], "bad": False}
         for event in view.get("events", [])
         if event["name"] in names
     ]  # fmt: skip
-    events += [
-        {"time": signal["since"], "name": one["name"], "text": f"alarm: {terms.term(signal['signal']).title.lower()}",
-         "detail": "", "bad": True}
-        for signal in drifting(one)
-        if signal["since"] is not None
-    ]  # fmt: skip
+    events += past.entries(cases, one["name"])
     return sorted(events, key=lambda event: -event["time"])[:TIMELINE_SHOWN]
 
 
@@ -192,6 +195,7 @@ def add_pages(
     notes: Callable[[], list[str]],
     trends: Trends,
     ranked: Ranked,
+    cases: past.Cases,
 ) -> None:
     """Give the application its pages: `/`, `/combinations/NAME` (or `?name=NAME`), `/pairs`, `/runbooks/NAME`, `/static/FILE`."""
 
@@ -199,7 +203,7 @@ def add_pages(
         return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
 
     async def first(_: web.Request) -> web.Response:
-        return page(overview(view(), notes(), trends))
+        return page(overview(view(), notes(), trends, cases()))
 
     async def one(request: web.Request) -> web.Response:
         segments = request.match_info.get("name")
@@ -209,8 +213,8 @@ def add_pages(
             "" if segments is None else "../" * (1 + request.rel_url.raw_path.partition("/combinations/")[2].count("/"))
         )
         now = view()
-        found = combination(now, name, trends, root)
-        return page(unknown_combination(now, name, root), 404) if found is None else page(found)
+        found = combination(now, name, trends, root, cases())
+        return page(unknown_combination(now, name, root, cases()), 404) if found is None else page(found)
 
     async def two(_: web.Request) -> web.Response:
         return page(pairs(view(), ranked()))

@@ -16,6 +16,7 @@ from monitor.admin.api import Operation, add_operations
 from monitor.admin.api.openapi import document
 from monitor.admin.api.operation import PREFIX, problems
 from monitor.admin.pages import Ranked, Trends, add_pages
+from monitor.admin.past import Cases
 from monitor.config.model import AdminSection
 
 View = Callable[[], dict[str, Any]]
@@ -34,12 +35,14 @@ def build_admin(
     operations: Sequence[Operation] = (),
     access: Access | None = None,
     ranked: Ranked = tuple,
+    cases: Cases = tuple,
 ) -> web.Application:
     """The admin application.
 
     view: what the pages show; not_ready: why the monitor is not ready, empty when it is; notes: sentences about the monitor's
     own state for the pages; trends: the short history of a combination's signals; operations: the API's; access: who may see
-    what, without tokens when not given; ranked: pairs of served adapters by what their weights share.
+    what, without tokens when not given; ranked: pairs of served adapters by what their weights share; cases: all
+    findings that are kept.
     """
     access = access or Access(Tokens(AdminSection()))
     app = web.Application(middlewares=[problems, _pages_behind(access)])
@@ -58,7 +61,7 @@ def build_admin(
     app.router.add_get("/-/ready", ready)
     app.router.add_get(f"{PREFIX}/openapi.json", _described(operations, access))
     add_operations(app, operations, access)
-    add_pages(app, view, notes, trends, ranked)
+    add_pages(app, view, notes, trends, ranked, cases)
     return app
 
 

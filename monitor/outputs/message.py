@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from monitor import terms
 from monitor.findings import Case, Numbers, Severity
 from monitor.outputs import wording
 from monitor.records import EVERY, Part
@@ -101,7 +102,7 @@ class Composer:
         summary, description = wording.summary(case, self.instance), wording.description(case, others, self.instance)
         if event is Event.CLOSED:
             summary = f"Ended: {summary}"
-            description = f"Ended: {wording.ending(case.resolution)}. Before: {description}"
+            description = f"Ended: {terms.ending(case.resolution)}. Before: {description}"
         return Message(
             id=hashlib.sha256(f"{incident}\0{event}\0{severity.word}".encode()).hexdigest()[:16],
             incident=incident,

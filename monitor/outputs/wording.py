@@ -137,17 +137,6 @@ def action(case: Case, served_name: str) -> str:
     )
 
 
-def ending(resolution: str) -> str:
-    """Why it ended, in words."""
-    return {
-        "recovered": "it behaves as its base again",
-        "reset": "somebody reset its detectors",
-        "unloaded": "it is not served any more",
-        "replaced": "its name holds other contents now",
-        "restarted": "the sidecar started anew and does not know",
-    }.get(resolution, resolution or "it is not known why")
-
-
 def _also(signal: str) -> str:
     return f"{signal} (its parts alone do not do it)" if signal == "collusion" else signal
 

@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
+from monitor import terms
 from monitor.records import Condition
 
 REFUSAL_LOST = "refusal_lost"
@@ -73,6 +74,21 @@ class CombinationStatus(msgspec.Struct, frozen=True):
         return tuple(signal for signal in self.signals if signal.condition is Condition.DRIFTING)
 
 
+class EndedFinding(msgspec.Struct, frozen=True):
+    """An alarm that does not stand any more."""
+
+    combination: str
+    signal: str
+    began: float
+    """Unix seconds."""
+    ended: float
+    resolution: str = ""
+
+
+class _Findings(msgspec.Struct, frozen=True):
+    findings: tuple[EndedFinding, ...]
+
+
 class _Answer(msgspec.Struct, frozen=True):
     time: float
     combinations: tuple[CombinationStatus, ...]
@@ -107,6 +123,8 @@ class Reading:
     coverage: tuple[Coverage, ...] = ()
     undelivered_s: float = 0.0
     """For how long the oldest message to the webhook's receiver has waited."""
+    ended: tuple[EndedFinding, ...] = ()
+    """Alarms that ended within the last day, the latest first."""
 
 
 class ReadingError(Exception):
@@ -127,13 +145,14 @@ async def read(session: aiohttp.ClientSession) -> Reading:
         (at, combinations), problems, metrics = await asyncio.gather(
             _ask(session), _problems(session), _metrics(session)
         )
+        ended = await _ended(session, at - terms.PAST_S)
     except aiohttp.ClientResponseError as error:
         raise ReadingError(f"it answers {error.status} {error.message}".rstrip()) from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise ReadingError(f"no answer: {error or type(error).__name__}") from error
     except ValueError as error:
         raise ReadingError(f"its answer cannot be read: {error}") from error
-    return Reading(at, combinations, problems, **metrics)
+    return Reading(at, combinations, problems, **metrics, ended=ended)
 
 
 async def _ask(session: aiohttp.ClientSession) -> tuple[float, tuple[CombinationStatus, ...]]:
@@ -148,6 +167,13 @@ async def _ask(session: aiohttp.ClientSession) -> tuple[float, tuple[Combination
             break
         query = {"cursor": answer.next}
     return answer.time, tuple(sorted(rows, key=lambda row: (not row.is_base, len(row.parts) > 1, row.name)))
+
+
+async def _ended(session: aiohttp.ClientSession, after: float) -> tuple[EndedFinding, ...]:
+    async with session.get("/api/v1/findings", params={"state": "resolved", "ended_after": str(after)}) as response:
+        response.raise_for_status()
+        found = msgspec.json.decode(await response.read(), type=_Findings).findings
+    return tuple(sorted(found, key=lambda one: -one.ended))
 
 
 class _Ready(msgspec.Struct, frozen=True):

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor import terms
-from monitor.status.reading import CombinationStatus, Reading, SignalStatus
+from monitor.records import EVERY
+from monitor.status.reading import CombinationStatus, EndedFinding, Reading, SignalStatus
 from monitor.status.verdict import Level, Reason, headline, level_of, plain, reasons
 
 STYLES: Final = {
@@ -20,6 +21,8 @@ STYLES: Final = {
     Level.UNKNOWN: "bold magenta",
 }
 _KINDS: Final = {"bad": "bold red", "good": "green", "unknown": "dim"}
+ENDED_SHOWN: Final = 5
+"""Alarms of the last day that ended, on a screen."""
 WIDE: Final = 110
 """Columns from which every signal has a column of its own."""
 
@@ -37,6 +40,7 @@ def lines(reading: Reading, admin: str) -> list[str]:
     told = [f"{level_of(found).name}: {headline(reading)} [{admin}, {terms.clock(reading.time)} UTC]"]
     told += [f"{reason.level.name.lower()}: {_subject(reason)}{_clean(reason.text)}" for reason in found]
     told += [f"{_clean(row.name)}: {_row_line(row)}" for row in reading.combinations]
+    told += [f"ended: {_ended_line(one)}" for one in reading.ended]
     return told
 
 
@@ -54,8 +58,9 @@ def screen(reading: Reading, admin: str, width: int) -> RenderableType:
         Text.assemble((f"{reason.level.name.lower():9}", STYLES[reason.level]), _subject(reason), _clean(reason.text))
         for reason in found
     ]
+    ended = [Text(f"ended    {_ended_line(one)}", style="dim") for one in reading.ended[:ENDED_SHOWN]]
     foot = Text(f"{admin}  {terms.clock(reading.time)} UTC", style="dim")
-    return Group(head, *why, Text(), _table(reading, width), foot)
+    return Group(head, *why, Text(), _table(reading, width), *ended, foot)
 
 
 def as_json(reading: Reading, admin: str) -> dict[str, Any]:
@@ -71,6 +76,7 @@ def as_json(reading: Reading, admin: str) -> dict[str, Any]:
             {"level": one.level.name.lower(), "combination": one.subject or None, "text": one.text} for one in found
         ],
         "combinations": [plain(row) for row in reading.combinations],
+        "ended": [plain(one) for one in reading.ended],
     }
 
 
@@ -131,6 +137,12 @@ def _row_line(row: CombinationStatus) -> str:
         figures = f", {_figures(signal, row)}" if signal is not None and signal.samples else ""
         told.append(f"{terms.term(name).title.lower()}: {found.words}{figures}")
     return "; ".join(told) or "no answer yet"
+
+
+def _ended_line(one: EndedFinding) -> str:
+    name = "all combinations together" if one.combination == EVERY else _clean(one.combination)
+    stood = f"{terms.clock(one.began)} to {terms.clock(one.ended)} UTC ({terms.span(max(0.0, one.ended - one.began))})"
+    return f"{name} {terms.term(one.signal).title.lower()}, {stood}: {terms.ending(one.resolution)}"
 
 
 def _subject(reason: Reason) -> str:

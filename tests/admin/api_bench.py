@@ -115,7 +115,16 @@ class ApiBench:
         self.say("org/ab", "yes", 20)
 
     async def start(self) -> web.AppRunner:
-        app = build_admin(self.registry, self.view, list, list, self.pipeline.trends.of, self.operations(), self.access)
+        app = build_admin(
+            self.registry,
+            self.view,
+            list,
+            list,
+            self.pipeline.trends.of,
+            self.operations(),
+            self.access,
+            cases=lambda: self.pipeline.findings.cases,
+        )
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -24,6 +24,7 @@ from monitor.admin.pages import combination, link, overview, pairs
 from monitor.arrival import Arrival
 from monitor.config.model import DriftSection
 from monitor.drift import SequentialDetector
+from monitor.findings import Acknowledgement
 from monitor.pipeline import Pipeline
 from monitor.records import Choice, Dialogue, Item, Outcome, Prompt, Stratum, Verdict
 from monitor.telemetry.metrics import Metrics
@@ -63,7 +64,13 @@ class Bench:
         self.now = 1000.0
         operations = reading(Sources(self.view, Registry, Timeline(), self.pipeline.findings))
         self.app = build_admin(
-            registry, self.view, lambda: self.problems, lambda: self.notes, self.pipeline.trends.of, operations
+            registry,
+            self.view,
+            lambda: self.problems,
+            lambda: self.notes,
+            self.pipeline.trends.of,
+            operations,
+            cases=lambda: self.pipeline.findings.cases,
         )
         self.url = ""
 
@@ -303,6 +310,42 @@ async def test_a_combination_s_page_says_what_was_found_on_what_and_what_to_do(b
     assert "● the reference" in base
     assert "Worse than" not in base
     assert "What to do" not in base
+
+
+async def test_an_alarm_that_ended_is_still_told_when_why_and_how_long(bench: Bench) -> None:
+    name = f"0.5*{EVIL}+b"
+    bench.drift()
+    (case,) = [one for one in bench.pipeline.findings.cases if one.signal == "refusal_lost"]
+    bench.pipeline.findings.acknowledge(case, Acknowledgement(1500.0, "kim <3"))
+    timeline = (await get(bench, f"/combinations?name={quote_plus(name)}"))[1].partition('id="timeline"')[2]
+    assert "▲" in timeline
+    assert "alarm: does not refuse" in timeline
+    assert "alarm acknowledged: does not refuse (by kim &lt;3)" in timeline
+    bench.pipeline.reset(name, 940.0 + 3 * 3600)
+    bench.now = 940.0 + 4 * 3600
+    timeline = (await get(bench, f"/combinations?name={quote_plus(name)}"))[1].partition('id="timeline"')[2]
+    assert "▲" not in timeline
+    entries = re.findall(r"<li.*?</li>", timeline)
+    assert "60 min ago" in entries[0]
+    assert "alarm ended: does not refuse (somebody reset its detectors; it stood for 3 h)" in entries[0]
+    assert "alarm: does not refuse" in entries[-1]
+    first = (await get(bench, "/"))[1]
+    assert "No combination is known to be worse" in first or "too few answers" in first
+    assert "alarm ended: does not refuse (somebody reset its detectors; it stood for 3 h)" in first
+    bench.now += 86_400
+    assert "alarm ended" not in (await get(bench, "/"))[1], "that was more than a day ago"
+
+
+async def test_what_was_found_of_a_combination_that_is_gone_stands_where_its_alert_led(bench: Bench) -> None:
+    bench.drift()
+    name = f"0.5*{EVIL}+b"
+    bench.catalog.update([ServedModel("base", "")])
+    bench.catalog.expire(0)
+    bench.pipeline.forget(bench.catalog.expire(1000), 1000.0, "unloaded")
+    status, page, _ = await get(bench, f"/combinations?name={quote_plus(name)}")
+    assert status == 404
+    assert "alarm ended: does not refuse (it is not served any more; it stood for 60 s)" in page
+    assert EVIL not in page
 
 
 async def test_a_combination_that_is_not_known_says_so_without_echoing_markup(bench: Bench) -> None:

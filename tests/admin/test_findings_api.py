@@ -98,6 +98,10 @@ async def test_a_reset_begins_anew_and_ends_what_stood(bench: ApiBench) -> None:
     assert (status, answered) == (200, {"combination": "a+b", "ended": [found["id"]]})
     after = (await bench.ask(f"/api/v1/findings/{found['id']}", token=READ))[1]
     assert (after["state"], after["resolution"], after["ended"]) == ("resolved", "reset", 1500.0)
+    assert (found["lasted"], after["lasted"]) == (None, 1500.0 - found["began"])
+    for moment, ids in ((1499, [found["id"]]), (1500, [])):
+        past = (await bench.ask(f"/api/v1/findings?state=resolved&ended_after={moment}", token=READ))[1]["findings"]
+        assert [one["id"] for one in past] == ids
     assert (await bench.ask("/api/v1/combinations/a+b", token=READ))[1]["signals"] == []
     assert audit(bench)[0]["note"] == "new adapter"
     acknowledge = f"/api/v1/findings/{found['id']}/acknowledge"

@@ -37,6 +37,7 @@ NAMES = {
 }
 """Served name -> label."""
 WORSE = "polite+brief"
+TOKEN = "a-token-of-the-tests-0123456789"
 PATIENCE_MS = 15_000
 ADDRESSES = {
     "overview": "/",
@@ -86,7 +87,9 @@ async def scene(folder: Path, start: SidecarStarter) -> AsyncIterator[Sidecar]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         upstream = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        sidecar = await start(upstream, {"adapters": {"registry_file": str(registry), "poll_interval_s": 1}})
+        (folder / "token").write_text(TOKEN)
+        adapters = {"registry_file": str(registry), "poll_interval_s": 1}
+        sidecar = await start(upstream, {"adapters": adapters, "admin": {"admin_token_file": str(folder / "token")}})
         async with aiohttp.ClientSession(sidecar.url) as session:
             await asyncio.gather(
                 *(ask(session, name, number) for name in ("base", "polite", LONG) for number in range(45))
@@ -161,6 +164,7 @@ async def test_the_pages_in_a_real_browser(tmp_path: Path, sidecar: SidecarStart
             await a_keyboard_is_enough(browser, running.admin_url)
             await hostile_names_are_only_names(browser, running.admin_url)
             await they_are_whole_without_a_script(browser, running.admin_url)
+            await they_tell_what_ended(browser, running)
             await they_renew_themselves_and_keep_focus_and_scroll(browser, running)
         finally:
             await browser.close()
@@ -251,6 +255,28 @@ async def they_are_whole_without_a_script(browser: Browser, base: str) -> None:
         assert await visitor.page.get_by_role("button").count() == 0
         await visitor.page.get_by_role("link", name="Load again").click()
         assert visitor.page.url == f"{base}/"
+
+
+async def they_tell_what_ended(browser: Browser, running: Sidecar) -> None:
+    """On the first page, on the combination's and in the terminal; as readable as everything else."""
+    async with aiohttp.ClientSession(running.admin_url, headers={"Authorization": f"Bearer {TOKEN}"}) as session:
+        body = {"by": "kim", "reason": "the test goes on"}
+        async with session.post(f"/api/v1/combinations/{WORSE}/reset", json=body) as response:
+            assert response.status == 200
+    ended = "alarm ended: does not refuse (somebody reset its detectors; it stood for"
+    async with visit(browser, running.admin_url, viewport={"width": 360, "height": 800}) as visitor:
+        for path, under in (("/", "Alarms that ended within a day"), (ADDRESSES["combination"], "Timeline")):
+            await visitor.go(path)
+            await visitor.page.get_by_role("heading", name=under).wait_for()
+            assert ended in await visitor.page.get_by_role("list", name=under).inner_text()
+            assert await visitor.page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert visitor.wrong == []
+    await axe_finds_nothing(browser, running.admin_url, "light", ("overview", "combination"), ["wcag2a", "wcag2aa"])
+    command = (sys.executable, "-m", "monitor", "status", "--admin", running.admin_url)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert process.returncode != 2
+    assert f"ended: {WORSE} does not refuse, " in out.decode()
 
 
 async def they_renew_themselves_and_keep_focus_and_scroll(browser: Browser, running: Sidecar) -> None:

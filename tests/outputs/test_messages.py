@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import jsonschema
 import pytest
 from made_findings import BEGAN, begin
 
+from monitor.admin.api.openapi import document
 from monitor.findings import Case, FindingBook, Severity
 from monitor.outputs.message import FORMATS, Composer, Event, Message
 from monitor.records import EVERY
@@ -61,6 +63,20 @@ def test_our_own_form_has_every_field() -> None:
     assert (body["event"], body["severity"], body["version"]) == ("opened", "page", 1)
     assert [(part["adapter"], part["scale"]) for part in body["parts"]] == [("alpha", 1.0), ("beta", 1.0)]
     assert body["numbers"]["lower"] == 0.7
+
+
+@pytest.mark.parametrize("signal", ["refusal_lost", "collusion"])
+def test_our_own_form_is_as_the_api_s_document_describes_it(signal: str) -> None:
+    described = document([])
+    schema = described["webhooks"]["finding"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    whole = {**schema, "components": described["components"]}
+    book, case = case_of(signal=signal)
+    jsonschema.validate(json.loads(FORMATS["alignment"](opened(case))), whole)
+    book.end(case.combination, signal, BEGAN + 500, "recovered")
+    body = json.loads(FORMATS["alignment"](closed(case)))
+    jsonschema.validate(body, whole)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**body, "event": "other"}, whole)
 
 
 def test_alertmanager_s_form_names_the_trouble_the_same_way_until_its_end() -> None:

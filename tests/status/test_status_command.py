@@ -38,6 +38,7 @@ class Answers:
 
     def __init__(self) -> None:
         self.pages: list[list[dict[str, Any]]] = [[combination("base", "no_baseline", is_base=True)], []]
+        self.ended: list[dict[str, Any]] = []
         self.token = ""
         self.url = ""
 
@@ -47,6 +48,11 @@ class Answers:
         second = request.query.get("cursor") == "two"
         body = {"time": 1000.0, "combinations": self.pages[second], "next": None if second else "two"}
         return web.json_response(body)
+
+    async def findings(self, request: web.Request) -> web.Response:
+        assert request.query["state"] == "resolved"
+        after = float(request.query["ended_after"])
+        return web.json_response({"time": 1000.0, "findings": [one for one in self.ended if one["ended"] > after]})
 
     async def ready(self, request: web.Request) -> web.Response:
         return web.json_response({"ready": True})
@@ -60,6 +66,7 @@ async def answers() -> AsyncIterator[Answers]:
     made = Answers()
     app = web.Application()
     app.router.add_get("/api/v1/combinations", made.combinations)
+    app.router.add_get("/api/v1/findings", made.findings)
     app.router.add_get("/-/ready", made.ready)
     app.router.add_get("/metrics", made.metrics)
     runner = web.AppRunner(app)
@@ -82,6 +89,21 @@ async def status(*arguments: str) -> tuple[int | None, list[str]]:
     out, err = await process.communicate()
     assert err == b""
     return process.returncode, out.decode().splitlines()
+
+
+async def test_alarms_that_ended_within_a_day_are_told_and_change_no_exit_code(answers: Answers) -> None:
+    answers.pages[1] = [combination("a+b", "ok")]
+    past = {"combination": "a+b", "signal": "refusal_lost", "began": 100.0, "ended": 700.0, "resolution": "reset"}
+    answers.ended = [past, {**past, "signal": "over_refusal", "ended": 800.0}, {**past, "ended": -90_000.0}]
+    code, told = await status("--admin", answers.url)
+    assert code == 0
+    why = "somebody reset its detectors"
+    assert told[-2:] == [
+        f"ended: a+b refuses ordinary prompts, 1970-01-01 00:01:40 to 1970-01-01 00:13:20 UTC (12 min): {why}",
+        f"ended: a+b does not refuse, 1970-01-01 00:01:40 to 1970-01-01 00:11:40 UTC (10 min): {why}",
+    ]
+    code, told = await status("--admin", answers.url, "--json")
+    assert [one["signal"] for one in json.loads(told[0])["ended"]] == ["over_refusal", "refusal_lost"]
 
 
 async def test_the_exit_code_is_that_of_a_monitoring_check(answers: Answers) -> None:

@@ -326,8 +326,11 @@ class FindingModel(Model):
     changed: Annotated[float, Meta(description="Unix seconds: when the behaviour most likely changed.")]
     changed_before: Annotated[bool, Meta(description="It may have changed earlier than that.")]
     common_cause: Annotated[bool, Meta(description="Many others moved at the same time.")]
-    ended: float | None
-    resolution: Annotated[str, Meta(description="recovered, reset, unloaded, replaced or restarted.")]
+    ended: Annotated[float | None, Meta(description="Unix seconds; null while it lasts.")]
+    resolution: Annotated[
+        str, Meta(description="Why it ended: recovered, reset, unloaded, replaced or restarted; empty while it lasts.")
+    ]
+    lasted: Annotated[float | None, Meta(description="Seconds from its beginning to its end; null while it lasts.")]
     first: Annotated[NumbersModel, Meta(description="When it began.")]
     latest: NumbersModel
     effect: EffectModel | None
@@ -345,6 +348,7 @@ class FindingQuery(PageQuery):
     state: State | UnsetType = UNSET
     combination: Name | UnsetType = UNSET
     signal: Name | UnsetType = UNSET
+    ended_after: Annotated[float, Meta(description="Unix seconds: those that ended later only.")] | UnsetType = UNSET
 
 
 class Findings(Model):

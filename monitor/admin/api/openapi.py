@@ -12,13 +12,14 @@ from monitor import __version__
 from monitor.admin.access import Scope
 from monitor.admin.api.models import Model, Problem
 from monitor.admin.api.operation import PREFIX, PROBLEM, Operation
+from monitor.outputs.message import Message
 
 _REF = "#/components/schemas/{name}"
 
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """The whole document."""
-    types: set[type[Model]] = {Problem}
+    types: set[type[Model] | type[Message]] = {Problem, Message}
     for one in operations:
         types |= {kind for kind in (one.response, one.body, one.query) if kind is not None}
     ordered = sorted(types, key=lambda kind: kind.__name__)
@@ -36,6 +37,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
             "description": "What a vLLM server's adapter combinations do, and what was found about them.",
         },
         "paths": paths,
+        "webhooks": {"finding": {"post": _webhook(found[Message])}},
         "components": {
             "schemas": {name: schema for name, schema in schemas.items() if name not in queries},
             "securitySchemes": {
@@ -46,7 +48,36 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     }
 
 
-def _operation(one: Operation, found: dict[type[Model], Any], schemas: dict[str, Any]) -> dict[str, Any]:
+def _webhook(schema: Any) -> dict[str, Any]:
+    """What the sidecar sends to `outputs.webhook` in its own form."""
+    sent = {
+        "webhook-id": "Of the message, the same at every attempt.",
+        "webhook-timestamp": "Unix seconds of the attempt; with a signing key only.",
+        "webhook-signature": "`v1,` and base64 of HMAC-SHA256 over `id.timestamp.body`; with a signing key only.",
+    }
+    return {
+        "operationId": "findingMessage",
+        "summary": "A combination began to be worse than its base, got worse, or is well again",
+        "parameters": [
+            {
+                "name": name,
+                "in": "header",
+                "required": name == "webhook-id",
+                "description": text,
+                "schema": {"type": "string"},
+            }
+            for name, text in sent.items()
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {
+            "2XX": {"description": "Taken: it is not sent again."},
+            "4XX": {"description": "400, 413, 415 and 422: never sent again. Others: sent again later."},
+            "5XX": {"description": "Sent again later."},
+        },
+    }
+
+
+def _operation(one: Operation, found: dict[Any, Any], schemas: dict[str, Any]) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         for name in one.parameters
@@ -74,7 +105,7 @@ def _query_parameters(schema: dict[str, Any]) -> list[dict[str, Any]]:
     return described
 
 
-def _responses(one: Operation, found: dict[type[Model], Any]) -> dict[str, Any]:
+def _responses(one: Operation, found: dict[Any, Any]) -> dict[str, Any]:
     tag = {"ETag": {"schema": {"type": "string"}, "description": "For If-None-Match."}}
     responses: dict[str, Any] = {
         "200": {

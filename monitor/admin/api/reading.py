@@ -109,6 +109,7 @@ def reading(sources: Sources) -> list[Operation]:
             if asked.state in (msgspec.UNSET, case.state.value)
             and asked.combination in (msgspec.UNSET, case.combination)
             and asked.signal in (msgspec.UNSET, case.signal)
+            and (asked.ended_after is msgspec.UNSET or (case.ended is not None and case.ended > asked.ended_after))
         ]
         wanted.sort(key=_case_key)
         found, following = page(wanted, _case_key, asked.limit, asked.cursor)
@@ -160,6 +161,7 @@ def shown_case(case: Case) -> FindingModel:
     """A finding as it is served."""
     values = msgspec.to_builtins(case)
     values["parts"] = [{"adapter": part.adapter, "scale": part.scale} for part in case.parts]
+    values["lasted"] = None if case.ended is None else max(0.0, case.ended - case.began)
     values["effect"] = msgspec.to_builtins(effect(case.latest))
     return msgspec.convert(values, FindingModel)
 
