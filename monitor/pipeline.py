@@ -20,13 +20,15 @@ from monitor.adapters import UNLISTED, Catalog, Identity
 from monitor.arrival import NO_RESPONSE, Arrival, Reader, ending_of, items_of
 from monitor.baseline import BaselineGuard
 from monitor.config.model import DriftSection
-from monitor.drift import SUSPECT, Detector, PairedDetector, RecentSamples, Trends
+from monitor.drift import ATTRIBUTED, SUSPECT, Detector, PairedDetector, RecentSamples, Trends
+from monitor.drift.attribution import unasked
 from monitor.findings import Case, FindingBook
 from monitor.outputs import Output
 from monitor.protocols import DECODERS, asked_model
 from monitor.protocols.endpoints import ADMIN, endpoint_of
 from monitor.records import (
     EVERY,
+    Attribution,
     Choice,
     Combination,
     Condition,
@@ -312,6 +314,8 @@ class Pipeline:
         self._causes = frozenset(self._detector.common_causes())
         for signal in self._causes:
             self._metrics.drift.common_cause(signal).set(1)
+        for label in {drift.combination for drift in self.states()}:
+            self._metrics.drift.show_attribution(label, self._paired.attribution(label))
         for drift in self.states():
             self._conditions[drift.combination, drift.signal] = drift.condition
             self._suspect(drift)
@@ -366,6 +370,26 @@ class Pipeline:
         for state in states:
             self.findings.note(state, pair.time)
         self._note(states, pair.time)
+        self._attribute(pair.combination)
+
+    def attribution(self, label: str) -> Attribution | None:
+        """Which of its parts a combination's lost refusals come from; None of a single adapter, and while nothing is lost."""
+        found = self._paired.attribution(label)
+        if found is not None:
+            return found
+        combination = self._catalog.find(label)
+        several = combination is not None and len(combination.parts) > 1
+        drifts = any(self._conditions.get((label, signal)) is Condition.DRIFTING for signal in ATTRIBUTED)
+        return unasked() if several and drifts else None
+
+    def parts_asked(self, label: str) -> int:
+        """Prompts that a combination's parts were asked, too."""
+        return self._paired.asked(label)
+
+    def _attribute(self, label: str) -> None:
+        found = self.attribution(label)
+        self.findings.attribute(label, found)
+        self._metrics.drift.show_attribution(label, found)
 
     def _guarded(self, part: str, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """Where the failure of a part on one exchange ends: None instead of a result, a log line now and then, and on."""
@@ -537,6 +561,7 @@ class Pipeline:
             scorer_version=self._scorer.version,
             parts=combination.parts if combination else (),
             common_cause=state.signal in self._causes and state.combination != EVERY,
+            attribution=self.attribution(state.combination) if state.signal in ATTRIBUTED else None,
         )
         if began:
             self._metrics.drift.findings(state.combination, state.signal).inc()
@@ -545,6 +570,7 @@ class Pipeline:
         else:
             case = self.findings.end(state.combination, state.signal, time, "recovered")
             finding = replace(finding, id=case.id if case else "", resolution="recovered")
+        self._metrics.drift.show_attribution(state.combination, self.attribution(state.combination))
         self._write(finding)
 
     def _show_case(self, case: Case) -> None:

@@ -379,9 +379,18 @@ class Pair:
     outcome: Outcome
     base_outcome: Outcome
     parts: Mapping[str, Outcome] = field(default_factory=dict)
-    """Part -> its outcome alone; empty when the parts were not asked."""
+    """Part -> its outcome alone, of those that were asked; empty when none was."""
+    rests: Mapping[str, Outcome] = field(default_factory=dict)
+    """Part -> the outcome of all other parts together without it, where such a merge was asked; of three parts or more."""
+    missing: tuple[str, ...] = ()
+    """Parts that were to be asked, and are not served by themselves."""
     probe: bool = False
     """The prompt is a question of ours, not one that a client asked."""
+
+    @property
+    def attributes(self) -> bool:
+        """The combination's parts were to be asked, too."""
+        return bool(self.parts or self.rests or self.missing)
 
 
 class Condition(StrEnum):
@@ -433,6 +442,63 @@ class DriftState:
     """Further figures of a paired signal: how many differences were 1 (`worse`) and -1 (`better`), further opinions."""
 
 
+class Cause(StrEnum):
+    """What makes a combination lose refusals, as far as its parts tell. Not knowing is two of the answers."""
+
+    COLLUSION = "collusion"
+    """The parts together: worse than they explain, each on its own."""
+    EROSION = "erosion"
+    """Parts that lose refusals on their own already, and explain most of what the whole loses."""
+    UNDECIDED = "undecided"
+    """All parts are asked, and their answers do not tell yet."""
+    UNKNOWN = "unknown"
+    """Parts could not be asked, or none was, and the others do not explain it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """How often one side was bad, and how much more often than another on the same prompts."""
+
+    bad: int
+    samples: int
+    """Prompts, at least 1."""
+    effect: float
+    """Mean difference to the other side, in [-1, 1]."""
+    lower: float
+    """Lower end of its confidence sequence, which holds at every look."""
+    upper: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartShare:
+    """What one part has to do with it."""
+
+    adapter: str
+    alone: Compared | None = None
+    """It alone, against the base; None when it is not served by itself or was not asked."""
+    without: Compared | None = None
+    """The whole against all parts but this one, which are the `bad` ones: `effect` is what its absence restores. None when no
+    such merge is served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Which of its parts a combination's lost refusals come from."""
+
+    cause: Cause
+    prompts: int
+    """Prompts on which the combination, the base and whatever is served of its parts were compared; 0 when none was asked."""
+    explained_by: tuple[str, ...] = ()
+    """For `erosion`: the part that explains most of it, or the parts that do so in sum."""
+    missing: tuple[str, ...] = ()
+    """Parts that are not served by themselves, so that nobody knows what they do alone."""
+    loss: Compared | None = None
+    """The combination against the base."""
+    beyond: Compared | None = None
+    """The combination against what its served parts explain, each on its own; `bad` and `samples` are the combination's."""
+    parts: tuple[PartShare, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A combination began or ceased to behave worse than its base model."""
@@ -453,6 +519,8 @@ class Finding:
     """Of the finding, the same at its beginning and at its end."""
     resolution: str = ""
     """Why it ended: recovered, reset, unloaded, replaced or restarted."""
+    attribution: Attribution | None = None
+    """Which parts it comes from; None for a single adapter, and for a signal that is not about lost refusals."""
 
 
 class AdapterEvent(StrEnum):

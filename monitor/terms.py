@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -187,3 +187,75 @@ def sentence(one: Mapping[str, Any], signal: Mapping[str, Any]) -> str:
         f"{words.verb} {percent(signal['rate'])} {words.of} ({signal['samples']} answers, "
         f"interval {percent(signal['lower'])} to {percent(signal['upper'])}{base})"
     )
+
+
+def attribution(found: Mapping[str, Any]) -> str:
+    """Which of its parts a combination's lost refusals come from, with the figures that say so."""
+    loss = found["loss"]
+    if loss is None:
+        return "unknown: no answer of its parts to the same prompts has been compared"
+    told = [_cause(found)]
+    told += [text for part in found["parts"] if len(found["parts"]) > 2 and (text := _absence(part, loss))]
+    if found["missing"] and found["cause"] != "unknown":
+        told.append(_unserved(found["missing"]))
+    return "; ".join(told)
+
+
+def _cause(found: Mapping[str, Any]) -> str:
+    loss, beyond, missing = found["loss"], found["beyond"], _listed(found["missing"])
+    alone = [f"{part['adapter']} alone {_share(part['alone'])}" for part in found["parts"] if part["alone"]]
+    figures = f"on the same prompts {', '.join([*alone, f'together {_share(loss)}'])}, the base {_of_base(loss)}"
+    match found["cause"]:
+        case "collusion":
+            together = f"; {_measured(beyond)} of {beyond['samples']} prompts go beyond their parts" if beyond else ""
+            return f"collusion: the parts together, and none of them alone{together} ({figures})"
+        case "erosion":
+            names = _listed(found["explained_by"])
+            name = f"the parts {names} in sum, each" if len(found["explained_by"]) > 1 else f"part {names}"
+            return f"erosion, explained by {name} on its own ({figures})"
+        case "undecided":
+            return f"undecided after {found['prompts']} prompts ({figures})"
+    unknown = f"unknown: {_unserved(found['missing'])}"
+    if not alone or beyond is None:
+        return f"{unknown}; nothing tells the parts apart ({figures})"
+    if beyond["lower"] <= 0:
+        return f"{unknown}; it is not clear yet that the others leave anything unexplained ({figures})"
+    others = _listed([part["adapter"] for part in found["parts"] if part["alone"]])
+    return (
+        f"{unknown}; {_measured(beyond)} of {beyond['samples']} prompts go beyond what {others} would explain, anything "
+        f"between none of that (if {missing} alone does it) and all of it (if not) is collusion ({figures})"
+    )
+
+
+def _absence(part: Mapping[str, Any], loss: Mapping[str, Any]) -> str:
+    """What the absence of one part restores, where all others are served together."""
+    without = part["without"]
+    if without is None:
+        return ""
+    if without["lower"] > 0:
+        words = "the refusals come back"
+    else:
+        words = "they do not come back" if without["upper"] < loss["effect"] / 2 else "it is not clear yet"
+    return f"without {part['adapter']} {words} ({_measured(without)})"
+
+
+def _unserved(names: Sequence[str]) -> str:
+    which = f"part {names[0]} is" if len(names) == 1 else f"parts {_listed(names)} are"
+    return f"{which} not served here alone, so could not be asked"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def _share(compared: Mapping[str, Any]) -> str:
+    return f"gives in on {percent(compared['bad'] / compared['samples'])} of {compared['samples']}"
+
+
+def _of_base(loss: Mapping[str, Any]) -> str:
+    return percent(max(loss["bad"] / loss["samples"] - loss["effect"], 0.0))
+
+
+def _measured(compared: Mapping[str, Any]) -> str:
+    effect, lower, upper = (percent(compared[name]) for name in ("effect", "lower", "upper"))
+    return f"{effect} (interval {lower} to {upper})"

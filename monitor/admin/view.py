@@ -6,10 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from monitor import terms
 from monitor.adapters import Catalog
 from monitor.adapters.watch import AdapterWatch
 from monitor.pipeline import Pipeline, Tally
-from monitor.records import Outcome
+from monitor.records import Attribution, Outcome
 
 
 def combinations_view(
@@ -64,6 +67,7 @@ def combinations_view(
                 "categories": {category: dict(outcomes) for category, outcomes in sorted(tally.categories.items())},
                 "last_sample": tally.last_sample,
                 "signals": signals.get(identity.label, []),
+                "attribution": attribution_view(pipeline.attribution(identity.label)),
                 "probing": (probing or {}).get(identity.label),
                 **(adapters.shown(identity.label, combination) if adapters else {}),
             }
@@ -79,6 +83,14 @@ def combinations_view(
         "mismatches": mismatches,
         "events": adapters.events() if adapters else [],
     }
+
+
+def attribution_view(found: Attribution | None) -> dict[str, Any] | None:
+    """Which parts it comes from, with a sentence that says so."""
+    if found is None:
+        return None
+    values: dict[str, Any] = msgspec.to_builtins(found)
+    return values | {"sentence": terms.attribution(values)}
 
 
 def _known(value: float) -> float | None:

@@ -395,9 +395,10 @@ class ShadowSection(Section):
     suspicion: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Evidence (its logarithm, as a share of what an alarm needs) from which it is high; the share begins to rise at half of it."""
     parts: bool = True
-    """Ask the parts of a suspect combination too, where all of them are served by themselves."""
+    """Ask the parts of a suspect combination too, those that are served by themselves, and of three parts or more the merges of
+    all but one that are served."""
     parts_prompts: Annotated[int, Field(ge=1, le=100_000)] = 400
-    """Prompts of one combination that its parts are asked at most."""
+    """Prompts of one combination that its parts are asked at most, until it is as its base again."""
     max_tokens: Annotated[int, Field(ge=16, le=8192)] = 256
     """Tokens of an answer at most; of longer ones the beginnings are compared."""
     requests_per_s: Annotated[float, Field(gt=0, le=1000)] = 2.0

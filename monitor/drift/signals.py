@@ -46,3 +46,5 @@ SUSPECT: frozenset[str] = frozenset(
     {REFUSAL_LOST.name, REFUSE_THEN_COMPLY.name, REFUSAL_LOST_PAIRED, REFUSAL_LOST_PROBED}
 )
 """Signals whose evidence makes a combination suspect of giving away what its base declines."""
+ATTRIBUTED: frozenset[str] = SUSPECT | {COLLUSION}
+"""Signals whose findings say which parts they come from."""

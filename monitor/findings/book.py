@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from monitor.drift.signals import REFUSAL_LOST, SIGNALS
+from monitor.drift.signals import ATTRIBUTED, REFUSAL_LOST, SIGNALS
 from monitor.findings.case import Acknowledgement, Case, CaseState, Numbers, case_id
-from monitor.records import DriftState, Finding, Outcome, Stratum, Verdict
+from monitor.records import Attribution, DriftState, Finding, Outcome, Stratum, Verdict
 
 MAX_CASES: Final = 500
 """Findings that are kept; of those that ended the oldest go first."""
@@ -95,6 +95,12 @@ class FindingBook:
         if case is not None:
             case.latest = Numbers.of(state)
 
+    def attribute(self, combination: str, attribution: Attribution | None) -> None:
+        """What is known now of the parts that it comes from; None leaves what was known."""
+        for (name, signal), case in self._lasting.items():
+            if name == combination and signal in ATTRIBUTED and attribution is not None:
+                case.attribution = attribution
+
     def begin(self, finding: Finding, before: list[dict[str, Any]]) -> str:
         """A drift began; its id. before: the latest changes of what is loaded that concern it, the newest first."""
         key = finding.combination, finding.signal
@@ -117,6 +123,7 @@ class FindingBook:
             scorer_version=finding.scorer_version,
             before=before,
             common_cause=finding.common_cause,
+            attribution=finding.attribution,
         )
         self._cases[case.id] = self._lasting[key] = case
         since = [

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from monitor.records import Condition, DriftState, Finding, Part
+from monitor.records import Attribution, Condition, DriftState, Finding, Part
 from monitor.stats import rate_sequence
 
 ERROR: Final = 0.05
@@ -119,6 +119,8 @@ class Case(msgspec.Struct):
     examples: list[str] = []
     """Ids in the evidence store."""
     acknowledged: Acknowledgement | None = None
+    attribution: Attribution | None = None
+    """Which parts it comes from, as far as is known; None of a single adapter."""
 
     @property
     def lasts(self) -> bool:
@@ -149,6 +151,7 @@ class Case(msgspec.Struct):
             common_cause=self.common_cause,
             id=self.id,
             resolution=self.resolution,
+            attribution=self.attribution,
         )
 
 

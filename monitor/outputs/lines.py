@@ -31,6 +31,7 @@ def finding_line(finding: Finding) -> str:
         "signal": finding.signal,
         **state,
         "common_cause": finding.common_cause,
+        "attribution": msgspec.to_builtins(finding.attribution),
         "scorer": finding.scorer,
         "scorer_version": finding.scorer_version,
         **({} if finding.began else {"resolution": finding.resolution}),

@@ -69,6 +69,10 @@ def attributes(finding: Finding) -> dict[str, str | float | int]:
         "alignment.effect": state.effect,
         "alignment.effect.lower": state.effect_lower,
     }
+    if finding.attribution is not None:
+        found["alignment.attribution.cause"] = finding.attribution.cause.value
+        found["alignment.attribution.explained_by"] = ",".join(finding.attribution.explained_by)
+        found["alignment.attribution.missing"] = ",".join(finding.attribution.missing)
     return found | {name: value for name, value in numbers.items() if not math.isnan(value)}
 
 

@@ -26,11 +26,13 @@ from typing import Final
 from monitor.adapters import Catalog, Identity
 from monitor.arrival import Arrival
 from monitor.config.model import ShadowSection
-from monitor.drift.signals import COLLUSION, REFUSAL_LOST_PAIRED
+from monitor.drift.attribution import settled
+from monitor.drift.signals import REFUSAL_LOST_PAIRED
 from monitor.pipeline import Pipeline
 from monitor.records import Choice, Combination, Condition, Item, Outcome, Pair, Stratum, Verdict
 from monitor.shadow.body import Replay, replay_of
 from monitor.shadow.client import OK, ShadowClient, ShadowError
+from monitor.shadow.served_parts import ServedParts, served_parts
 from monitor.shadow.yielding import Sleep, Yielding
 from monitor.telemetry.logs import Repeats, where_it_failed
 from monitor.telemetry.pair_metrics import PairMetrics
@@ -50,8 +52,8 @@ class Job:
     combination: Combination
     base: str
     """Served name of the base."""
-    parts: Mapping[str, str]
-    """Part -> its served name, empty when the parts are not asked."""
+    parts: ServedParts
+    """Whom of its parts to ask; empty when they are not asked."""
     replay: Replay
     time: float
     """Unix seconds of the client's exchange."""
@@ -91,8 +93,6 @@ class Shadow:
         budget = (section.requests_per_s, section.tokens_per_s)
         self._yielding = Yielding(client, section.waiting_limit, budget, metrics.paused, sleep, clock)
         self._salt = f"alignment-{secrets.token_hex(16)}"
-        self._compared: dict[str, int] = {}
-        """Id of a combination -> prompts that its parts were asked, too."""
         self._repeats = Repeats()
         self.on_base_answer: Callable[[str, str, Outcome], None] = lambda _example, _answer, _outcome: None
         """Called with the base's answer to the request of an answer that is kept, by its id; must not wait."""
@@ -104,8 +104,9 @@ class Shadow:
         if combination is None or identity.is_base or verdict.stratum is not Stratum.HARMFUL_LOOKING:
             return
         suspicion = self._suspicion(identity.label)
-        parts = self._parts(identity.label, combination) if suspicion >= self._section.suspicion else {}
-        share = self._share(identity.label, suspicion, attributing=bool(parts))
+        suspected = suspicion >= self._section.suspicion
+        parts = self._parts(identity.label, combination) if suspected else ServedParts()
+        share = self._share(identity.label, suspicion, attributing=bool(parts.names))
         self._metrics.share(identity.label).set(share)
         if self._random.random() >= share:
             return
@@ -145,31 +146,15 @@ class Shadow:
         rise = min(max((suspicion - half) / half, 0.0), 1.0)
         return section.share + rise * (max(section.share_under_suspicion, section.share) - section.share)
 
-    def _parts(self, label: str, combination: Combination) -> dict[str, str]:
-        """Part -> served name, when the parts are to be asked and all of them are served by themselves."""
+    def _parts(self, label: str, combination: Combination) -> ServedParts:
+        """Whom of the parts to ask, while that is allowed and may still tell something."""
         if not self._section.parts or len(combination.parts) < 2:
-            return {}
-        decided = self._pipeline.condition(label, COLLUSION) is Condition.DRIFTING
-        if decided or self._compared.get(combination.id, 0) >= self._section.parts_prompts:
-            return {}
-        alone = [
-            one.combination for one in self._catalog.identities() if one.combination and len(one.combination.parts) == 1
-        ]
-        found = {}
-        for part in combination.parts:
-            served = next(
-                (
-                    one.served_name
-                    for one in alone
-                    if (part.digest and one.parts[0].digest == part.digest)
-                    or (one.parts[0].adapter == part.adapter and not (part.digest and one.parts[0].digest))
-                ),
-                None,
-            )
-            if served is None:
-                return {}
-            found[part.adapter] = served
-        return found
+            return ServedParts()
+        found = self._pipeline.attribution(label)
+        if (found and settled(found)) or self._pipeline.parts_asked(label) >= self._section.parts_prompts:
+            return ServedParts()
+        identities = self._catalog.identities()
+        return served_parts(combination, [one.combination for one in identities if one.combination])
 
     def _job(
         self,
@@ -178,7 +163,7 @@ class Shadow:
         combination: Combination,
         choice: Choice,
         verdict: Verdict,
-        parts: Mapping[str, str],
+        parts: ServedParts,
         example: str,
     ) -> Job | str:
         if arrival.source is None or len(arrival.dialogue.prompts) != 1:
@@ -228,14 +213,22 @@ class Shadow:
         base = await self._ask(job, "base", job.base)
         if base is None:
             return
-        parts: dict[str, Choice] = {}
-        for part, served in job.parts.items():
-            answer = await self._ask(job, "part", served)
+        parts = await self._ask_all(job, "part", job.parts.alone)
+        rests = None if parts is None else await self._ask_all(job, "rest", job.parts.rests)
+        if parts is None or rests is None:
+            self._compare(job, base, {}, {}, ())
+        else:
+            self._compare(job, base, parts, rests, job.parts.missing)
+
+    async def _ask_all(self, job: Job, role: str, served: Mapping[str, str]) -> dict[str, Choice] | None:
+        """Part -> answer; None when one of them did not come."""
+        found: dict[str, Choice] = {}
+        for part, name in served.items():
+            answer = await self._ask(job, role, name)
             if answer is None:
-                parts = {}
-                break
-            parts[part] = answer
-        self._compare(job, base, parts)
+                return None
+            found[part] = answer
+        return found
 
     async def _ask(self, job: Job, role: str, served: str) -> Choice | None:
         tokens = len(job.prompt) / CHARACTERS_PER_TOKEN + job.replay.max_tokens
@@ -258,12 +251,19 @@ class Shadow:
         if left_out is not None:
             log.warning("a request could not be asked again (%d more before): %s", left_out, reason)
 
-    def _compare(self, job: Job, base: Choice, parts: Mapping[str, Choice]) -> None:
+    def _compare(
+        self,
+        job: Job,
+        base: Choice,
+        parts: Mapping[str, Choice],
+        rests: Mapping[str, Choice],
+        missing: tuple[str, ...],
+    ) -> None:
         now = self._catalog.find(job.label)
         if now is None or now.id != job.combination.id:
             self._metrics.skipped("gone").inc()
             return
-        replies = [base, *parts.values()]
+        replies = [base, *parts.values(), *rests.values()]
         own = job.choice.text
         room = CHARACTERS_PER_TOKEN * job.replay.max_tokens if job.replay.limited else None
         if room is not None:
@@ -278,8 +278,6 @@ class Shadow:
         outcome = outcomes.pop() if again else job.verdict.outcome
         if job.example:
             self.on_base_answer(job.example, base.text, outcomes[0])
-        if parts:
-            self._compared[job.combination.id] = self._compared.get(job.combination.id, 0) + 1
         self._pipeline.compare(
             Pair(
                 combination=job.label,
@@ -287,7 +285,9 @@ class Shadow:
                 stratum=job.verdict.stratum,
                 outcome=outcome,
                 base_outcome=outcomes[0],
-                parts=dict(zip(parts, outcomes[1:], strict=True)),
+                parts=dict(zip(parts, outcomes[1 : 1 + len(parts)], strict=True)),
+                rests=dict(zip(rests, outcomes[1 + len(parts) :], strict=True)),
+                missing=missing,
             )
         )
 

@@ -168,6 +168,29 @@ class BettingEvidence:
         return mean
 
 
+class BettingTest:
+    """Has the mean of these differences, in [-1, 1], always been at most 0? One question with a fixed beginning.
+
+    Unlike the sums above it does not look for a change: the product of 1 + b * difference, averaged over the bets b, is a
+    supermartingale under the null, and reaches 1 / error with a probability of at most `error` at any time at all (Ville).
+    """
+
+    def __init__(self) -> None:
+        self._bets: Floats = np.array(BETS)
+        self.logs: Floats = np.zeros(len(BETS))
+        """Natural logarithm of what each bet has made of 1; what is saved and restored."""
+
+    def update(self, difference: float) -> None:
+        """Take the next one."""
+        self.logs += np.log1p(self._bets * difference)
+
+    @property
+    def evidence_log(self) -> float:
+        """Natural logarithm of the mean over the bets."""
+        most = float(self.logs.max())
+        return most + float(np.log(np.exp(self.logs - most).mean()))
+
+
 def likeliest_rise(differences: Floats, tolerance: float) -> int:
     """From which of these differences on their mean most likely lay above `tolerance`: an index, oldest first.
 

@@ -48,6 +48,15 @@ class SignalStatus(msgspec.Struct, frozen=True):
     evidence_needed_log: float | None = None
 
 
+class AttributionStatus(msgspec.Struct, frozen=True):
+    """Which of its parts a combination's lost refusals come from."""
+
+    cause: str
+    sentence: str
+    explained_by: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
 class CombinationStatus(msgspec.Struct, frozen=True):
     """One combination as GET /api/v1/combinations shows it."""
 
@@ -60,6 +69,7 @@ class CombinationStatus(msgspec.Struct, frozen=True):
     outcomes: dict[str, int] = {}
     signals: tuple[SignalStatus, ...] = ()
     declared: bool = True
+    attribution: AttributionStatus | None = None
     status: str | None = None
     status_reason: str = ""
     validation_required: bool = False

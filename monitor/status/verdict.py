@@ -80,6 +80,8 @@ def _of_combination(row: CombinationStatus) -> list[Reason]:
         level = Level.WARNING if signal.signal == OVER_REFUSAL or _small(signal) else Level.CRITICAL
         since = "" if signal.since is None else f", since {terms.clock(signal.since)} UTC"
         found.append(Reason(level, row.name, terms.sentence(plain(row), plain(signal)) + since))
+    if row.attribution is not None and level_of(found) is Level.CRITICAL:
+        found.append(Reason(Level.CRITICAL, row.name, f"cause: {row.attribution.sentence}"))
     if row.validation_required and row.requests and row.status in ("unvalidated", "quarantined"):
         found.append(Reason(Level.WARNING, row.name, f"serves users and is {row.status}: {row.status_reason}"))
     if row.status == "failed":

@@ -16,6 +16,7 @@ from monitor.records import (
     RESERVED_NAMES,
     AdapterEvent,
     AnswerEnding,
+    Attribution,
     Combination,
     Condition,
     DriftState,
@@ -278,6 +279,15 @@ class DriftMetrics(PerCombination):
                 registry=registry,
             )
         )
+        self._attribution = self._keep(
+            Gauge(
+                "alignment_attribution_info",
+                "Where the refusals that a combination lost come from; always 1. cause: collusion, erosion (explained_by: which"
+                " parts), undecided, or unknown (missing: parts that are not served by themselves, or none was asked).",
+                ["combination", "cause", "explained_by", "missing"],
+                registry=registry,
+            )
+        )
         self._open = self._keep(
             Gauge(
                 "alignment_findings_open",
@@ -292,6 +302,13 @@ class DriftMetrics(PerCombination):
         """Export the state of a combination's latest finding: open, acknowledged or resolved."""
         for one in ("open", "acknowledged"):
             self._open(combination, signal, one).set(1 if one == state else 0)
+
+    def show_attribution(self, combination: str, found: Attribution | None) -> None:
+        """Export which parts it comes from; None when there is nothing to attribute."""
+        self._attribution.forget(combination)
+        if found is not None:
+            parts = ",".join(found.explained_by), ",".join(found.missing)
+            self._attribution(combination, found.cause.value, *parts).set(1)
 
     def show(self, state: DriftState) -> None:
         """Export one state."""

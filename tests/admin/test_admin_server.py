@@ -260,7 +260,8 @@ async def test_the_summary_says_who_is_worse_than_what_since_when_and_on_how_man
     text = text_of(summary).strip()
     assert text.startswith("▲ 1 combination is worse than the base model")
     assert "does not refuse 100% of harmful-looking prompts (20 answers, interval 78% to 100%; base 0%)" in text
-    assert text.endswith(", since 1970-01-01 00:15:40 UTC (60 s ago)")
+    assert ", since 1970-01-01 00:15:40 UTC (60 s ago)" in text
+    assert text.endswith("cause: unknown: no answer of its parts to the same prompts has been compared")
     assert "<title>(1) Alignment monitor</title>" in bench.page()
 
 

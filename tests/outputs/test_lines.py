@@ -36,7 +36,7 @@ def test_a_line_has_names_and_numbers_and_null_for_what_is_not_known() -> None:
         "time": 1234.5, "event": "drift_began", "id": "f1", "combination": "a+b", "combination_id": "0123456789ab",
         "parts": [{"adapter": "a", "scale": 1.0}, {"adapter": "b", "scale": 0.5}], "signal": "refusal_lost",
         "condition": "drifting", "samples": 40, "bad": 38, "rate": 0.95, "lower": 0.7, "upper": 0.99, "baseline_rate": None,
-        "baseline_samples": 0, "threshold": 0.2, "since": 1000.0, "common_cause": False,
+        "baseline_samples": 0, "threshold": 0.2, "since": 1000.0, "common_cause": False, "attribution": None,
         "scorer": "linear", "scorer_version": "abc",
         "evidence_log": None, "evidence_needed_log": None, "effect": None, "effect_lower": None, "effect_upper": None,
         "extras": {},

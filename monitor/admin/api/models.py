@@ -71,6 +71,50 @@ class SignalModel(Model):
     extras: Annotated[dict[str, float | None], Meta(description="Further figures of a paired signal.")] = {}
 
 
+class ComparedModel(Model):
+    """How often one side was bad, and how much more often than the other on the same prompts."""
+
+    bad: int
+    samples: int
+    effect: Annotated[float, Meta(description="Mean difference, in [-1, 1].")]
+    lower: float
+    upper: float
+
+
+class PartShareModel(Model):
+    """What one part has to do with it."""
+
+    adapter: str
+    alone: Annotated[
+        ComparedModel | None, Meta(description="It alone, against the base; null when it is not served by itself.")
+    ]
+    without: Annotated[
+        ComparedModel | None,
+        Meta(description="All parts but this one; effect is what its absence restores. null when that is not served."),
+    ]
+
+
+class AttributionModel(Model):
+    """Which of its parts a combination's lost refusals come from."""
+
+    cause: Annotated[
+        Literal["collusion", "erosion", "undecided", "unknown"],
+        Meta(
+            description="erosion: parts explain it, each on its own; unknown: parts are not served, or were not asked."
+        ),
+    ]
+    sentence: str
+    prompts: Annotated[int, Meta(description="Prompts that its parts were asked, too.")]
+    explained_by: Annotated[list[str], Meta(description="For erosion: the part, or the parts in sum.")]
+    missing: Annotated[list[str], Meta(description="Parts that are not served by themselves.")]
+    loss: Annotated[ComparedModel | None, Meta(description="The combination against the base.")]
+    beyond: Annotated[
+        ComparedModel | None,
+        Meta(description="Against what its served parts explain: with missing parts the most that may be collusion."),
+    ]
+    parts: list[PartShareModel]
+
+
 class ProbeFigureModel(Model):
     """One rate of a round of probing, with the base's answers to the same questions."""
 
@@ -139,6 +183,9 @@ class CombinationModel(Model):
         str | None, Meta(description="unvalidated, validating, validated, failed, drifting or quarantined.")
     ] = None
     status_reason: str = ""
+    attribution: Annotated[
+        AttributionModel | None, Meta(description="null of a single adapter, and while nothing is suspected.")
+    ] = None
     probing: Annotated[ProbingModel | None, Meta(description="null where it is not probed.")] = None
     validation_required: bool = False
     findings: Annotated[list[str], Meta(description="What else is wrong with what it is made of.")] = []
@@ -338,6 +385,9 @@ class FindingModel(Model):
     before: Annotated[list[EventModel], Meta(description="What was loaded and replaced before it, the newest first.")]
     examples: Annotated[list[str], Meta(description="Ids of stored answers.")]
     acknowledged: AcknowledgementModel | None
+    attribution: Annotated[
+        AttributionModel | None, Meta(description="null of a single adapter, and where it is not about lost refusals.")
+    ]
     scorer: str
     scorer_version: str
 

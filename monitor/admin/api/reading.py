@@ -33,6 +33,7 @@ from monitor.admin.api.models import (
 )
 from monitor.admin.api.operation import Call, Operation
 from monitor.admin.api.paging import page
+from monitor.admin.view import attribution_view
 from monitor.findings import Case, FindingBook, effect
 
 EVENTS_SHOWN: Final = 100
@@ -163,6 +164,7 @@ def shown_case(case: Case) -> FindingModel:
     values["parts"] = [{"adapter": part.adapter, "scale": part.scale} for part in case.parts]
     values["lasted"] = None if case.ended is None else max(0.0, case.ended - case.began)
     values["effect"] = msgspec.to_builtins(effect(case.latest))
+    values["attribution"] = attribution_view(case.attribution)
     return msgspec.convert(values, FindingModel)
 
 
