@@ -70,6 +70,7 @@ from monitor.snapshot import Snapshot
 from monitor.telemetry.counts import WorkerReport
 from monitor.telemetry.ledger import Ledger
 from monitor.telemetry.metrics import Metrics
+from monitor.telemetry.recent import RecentCoverage, judged
 from monitor.telemetry.workers import WorkerMetrics
 from monitor.tls import upstream_context
 
@@ -152,6 +153,7 @@ class Analysis:
         self._adapters.on_looked = self._assess
         self._metrics.adapters.enforcement.labels(self._enforcement).set(1)
         self._ledger = Ledger(snapshot.behind(), self._metrics.coverage, self._workers)
+        self._recent = RecentCoverage()
         self._reported: dict[int, float] = {}
         """Worker -> event loop time of its latest report."""
         self._reserved: set[str] = set()
@@ -258,7 +260,9 @@ class Analysis:
     def view(self) -> dict[str, Any]:
         """What the API and the page show."""
         probing = self._prober.shown() if self._prober else {}
-        return combinations_view(self._catalog, self._pipeline, time.time(), self._adapters, probing)
+        return combinations_view(
+            self._catalog, self._pipeline, time.time(), self._adapters, probing, self._recent.coverage()
+        )
 
     async def _start_discovery(self) -> None:
         adapters = self._config.adapters
@@ -531,6 +535,7 @@ class Analysis:
         )
 
     async def _keep_house(self) -> None:
+        self._look_back()
         while True:
             await asyncio.sleep(SNAPSHOT_S)
             gone = self._catalog.expire(time.monotonic())
@@ -541,6 +546,14 @@ class Analysis:
                     self._prober.forget(gone)
             self._assess()
             self._save()
+            self._look_back()
+
+    def _look_back(self) -> None:
+        """What became of the latest traffic, as soon as all of it is counted here."""
+        if self._workers.whole:
+            own = self._metrics.coverage.counts
+            seen, skipped = self._workers.total("seen"), self._workers.total("skipped")
+            self._recent.note(time.monotonic(), judged(seen, skipped, own["unscored"], own["scored"]))
 
     def _save(self) -> None:
         state = self._state()

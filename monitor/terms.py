@@ -85,6 +85,12 @@ ENDINGS: Final[Mapping[str, str]] = MappingProxyType(
 PAST_S: Final = 86_400.0
 """Seconds for which an alarm that ended is told beside those that stand."""
 
+LEAST_COVERAGE: Final = 0.5
+LEAST_DUE: Final = 50
+"""Exchanges below which a share says nothing; both as in the alert AlignmentLowCoverage."""
+LEAST_SEEN: Final = 1000
+"""Exchanges of which one at least is judged, however few the sampling chooses; as in the alert AlignmentNoSamples."""
+
 
 def term(signal: str) -> Term:
     """How this signal is spoken of."""
@@ -259,3 +265,27 @@ def _of_base(loss: Mapping[str, Any]) -> str:
 def _measured(compared: Mapping[str, Any]) -> str:
     effect, lower, upper = (percent(compared[name]) for name in ("effect", "lower", "upper"))
     return f"{effect} (interval {lower} to {upper})"
+
+
+def covered(coverage: Mapping[str, Any]) -> str:
+    """What became of the latest traffic, in a sentence."""
+    seen, due, scored = (sum(one[kind] for one in coverage["endpoints"]) for kind in ("seen", "due", "scored"))
+    when = f"In the last {span(coverage['window_s'])}"
+    if not seen:
+        return f"{when} nothing passed that generates text."
+    left_out = f"; the sampling left out {seen - due}" if seen > due else ""
+    share = f" ({percent(min(1.0, scored / due))} of those that were to be)" if due > 0 else ""
+    return f"{when} {seen} exchanges passed and {scored} were judged{share}{left_out}."
+
+
+def uncovered(coverage: Mapping[str, Any]) -> list[str]:
+    """What is wrong with it, in a sentence each."""
+    told, when = [], f"in the last {span(coverage['window_s'])}"
+    for one in coverage["endpoints"]:
+        if one["due"] > LEAST_DUE and one["scored"] < LEAST_COVERAGE * one["due"]:
+            share = f"{one['scored'] / one['due']:.0%}"
+            told.append(f"only {share} of {one['due']} exchanges on {one['endpoint']} were scored {when}")
+    seen, scored = (sum(one[kind] for one in coverage["endpoints"]) for kind in ("seen", "scored"))
+    if seen >= LEAST_SEEN and not scored and not told:
+        told.append(f"none of {seen} exchanges was judged {when}: the sampling chose none (sampling.rate)")
+    return told

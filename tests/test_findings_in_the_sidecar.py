@@ -76,6 +76,15 @@ async def test_a_finding_outlives_the_analysis_with_its_acknowledgement_until_it
         assert [(one["kind"], one["name"]) for one in finding["before"]][-1][0] == "loaded"
         path = f"/findings/{finding['id']}"
         assert (await call(running, session, f"{path}/acknowledge", {"by": "kim"}))[0] == 200
+
+        async def covered() -> Any:
+            await ask(running, session, "base", 1)
+            recent = (await call(running, session, "/combinations"))[1]["coverage"]
+            return recent and [one for one in recent["endpoints"] if one["scored"]]
+
+        (endpoint,) = await eventually(covered, "what became of the latest traffic", every_s=1)
+        assert endpoint["endpoint"] == "chat_completions"
+        assert endpoint["seen"] >= endpoint["due"] >= 1
         (before,) = running.children("analysis")
         os.kill(before, signal.SIGKILL)
 

@@ -113,11 +113,18 @@ def overview(view: Mapping[str, Any], notes: Sequence[str], trends: Trends, case
         unknown=sum(1 for one in others if not any(signal["condition"] == "ok" for signal in one["signals"])),
         signals=terms.order({signal["signal"] for one in found for signal in one["signals"]} or set(_ALWAYS)),
         trends={one["name"]: trends(one["name"]) for one in found},
-        notes=notes,
+        notes=[*notes, *_uncovered(view)],
+        covered=terms.covered(coverage) if (coverage := view.get("coverage")) and coverage["window_s"] else "",
         ended=past.ended(cases, view["time"])[:EVENTS_SHOWN],
         events=view.get("events", [])[:EVENTS_SHOWN],
         sentence=terms.sentence,
     )
+
+
+def _uncovered(view: Mapping[str, Any]) -> list[str]:
+    """What is wrong with how much of the latest traffic is judged."""
+    found = terms.uncovered(view["coverage"]) if view.get("coverage") else []
+    return [f"{one[:1].upper()}{one[1:]}." for one in found]
 
 
 _ALWAYS: Final = ("refusal_lost", "refuse_then_comply", "over_refusal")

@@ -13,6 +13,7 @@ from monitor.adapters import Catalog
 from monitor.adapters.watch import AdapterWatch
 from monitor.pipeline import Pipeline, Tally
 from monitor.records import Attribution, Outcome
+from monitor.telemetry.recent import Coverage
 
 
 def combinations_view(
@@ -21,9 +22,11 @@ def combinations_view(
     now: float,
     adapters: AdapterWatch | None = None,
     probing: Mapping[str, dict[str, Any]] | None = None,
+    coverage: Coverage | None = None,
 ) -> dict[str, Any]:
     """All known combinations with their composition, counts, states and validation, and the latest events of adapters;
-    NaN becomes None. Times are Unix seconds, rates shares, evidence natural logarithms. probing: label -> its rounds."""
+    NaN becomes None. Times are Unix seconds, rates shares, evidence natural logarithms. probing: label -> its rounds;
+    coverage: what became of the latest traffic."""
     signals: dict[str, list[dict[str, Any]]] = {}
     for state in pipeline.states():
         signals.setdefault(state.combination, []).append(
@@ -82,6 +85,7 @@ def combinations_view(
         "combinations": combinations,
         "mismatches": mismatches,
         "events": adapters.events() if adapters else [],
+        "coverage": _coverage(coverage) if coverage else None,
     }
 
 
@@ -91,6 +95,11 @@ def attribution_view(found: Attribution | None) -> dict[str, Any] | None:
         return None
     values: dict[str, Any] = msgspec.to_builtins(found)
     return values | {"sentence": terms.attribution(values)}
+
+
+def _coverage(coverage: Coverage) -> dict[str, Any]:
+    endpoints = [{"endpoint": name, **one._asdict()} for name, one in sorted(coverage.endpoints.items())]
+    return {"window_s": coverage.window_s, "endpoints": endpoints}
 
 
 def _known(value: float) -> float | None:

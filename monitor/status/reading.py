@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -19,8 +18,6 @@ REFUSE_THEN_COMPLY = "refuse_then_comply"
 OVER_REFUSAL = "over_refusal"
 REFUSAL_LOST_PAIRED = "refusal_lost_paired"
 COLLUSION = "collusion"
-NOT_DUE = frozenset({"unfinished", "repeated", "admin_call"})
-"""Reasons of unscored exchanges that carried no answer of their own."""
 
 
 class PartStatus(msgspec.Struct, frozen=True):
@@ -99,21 +96,30 @@ class _Findings(msgspec.Struct, frozen=True):
     findings: tuple[EndedFinding, ...]
 
 
+class JudgedStatus(msgspec.Struct, frozen=True):
+    """The latest exchanges of one endpoint."""
+
+    endpoint: str
+    seen: int
+    due: int
+    """That were to be judged."""
+    scored: int
+
+
+class CoverageStatus(msgspec.Struct, frozen=True):
+    """What became of the latest traffic."""
+
+    window_s: float = 0.0
+    """Seconds that it speaks of."""
+    endpoints: tuple[JudgedStatus, ...] = ()
+
+
 class _Answer(msgspec.Struct, frozen=True):
     time: float
     combinations: tuple[CombinationStatus, ...]
+    coverage: CoverageStatus | None = None
     next: str | None = None
     """Where the list goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """Of one endpoint, since the sidecar's start."""
-
-    endpoint: str
-    due: float
-    """Exchanges that were to be judged."""
-    scored: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,7 @@ class Reading:
     """The server's list of models can be read."""
     common_causes: tuple[str, ...] = ()
     """Signals in which all combinations move together."""
-    coverage: tuple[Coverage, ...] = ()
+    coverage: CoverageStatus = field(default_factory=CoverageStatus)
     undelivered_s: float = 0.0
     """For how long the oldest message to the webhook's receiver has waited."""
     ended: tuple[EndedFinding, ...] = ()
@@ -152,7 +158,7 @@ async def ask_sidecar(session: aiohttp.ClientSession) -> tuple[CombinationStatus
 async def read(session: aiohttp.ClientSession) -> Reading:
     """Everything. Raises ReadingError with a sentence that says why not."""
     try:
-        (at, combinations), problems, metrics = await asyncio.gather(
+        (at, combinations, coverage), problems, metrics = await asyncio.gather(
             _ask(session), _problems(session), _metrics(session)
         )
         ended = await _ended(session, at - terms.PAST_S)
@@ -162,10 +168,10 @@ async def read(session: aiohttp.ClientSession) -> Reading:
         raise ReadingError(f"no answer: {error or type(error).__name__}") from error
     except ValueError as error:
         raise ReadingError(f"its answer cannot be read: {error}") from error
-    return Reading(at, combinations, problems, **metrics, ended=ended)
+    return Reading(at, combinations, problems, **metrics, coverage=coverage, ended=ended)
 
 
-async def _ask(session: aiohttp.ClientSession) -> tuple[float, tuple[CombinationStatus, ...]]:
+async def _ask(session: aiohttp.ClientSession) -> tuple[float, tuple[CombinationStatus, ...], CoverageStatus]:
     rows: list[CombinationStatus] = []
     query: dict[str, str] = {}
     while True:
@@ -176,7 +182,8 @@ async def _ask(session: aiohttp.ClientSession) -> tuple[float, tuple[Combination
         if not answer.next or not answer.combinations:
             break
         query = {"cursor": answer.next}
-    return answer.time, tuple(sorted(rows, key=lambda row: (not row.is_base, len(row.parts) > 1, row.name)))
+    ordered = tuple(sorted(rows, key=lambda row: (not row.is_base, len(row.parts) > 1, row.name)))
+    return answer.time, ordered, answer.coverage or CoverageStatus()
 
 
 async def _ended(session: aiohttp.ClientSession, after: float) -> tuple[EndedFinding, ...]:
@@ -207,11 +214,8 @@ async def _metrics(session: aiohttp.ClientSession) -> dict[str, Any]:
 def health(exposition: str) -> dict[str, Any]:
     """What the metrics say of the monitor itself, as fields of `Reading`. Raises ValueError for no exposition."""
     up, causes, undelivered_s = True, [], 0.0
-    due: dict[str, float] = defaultdict(float)
-    scored: dict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(exposition):
         for name, labels, value, *_ in family.samples:
-            endpoint, reason = labels.get("endpoint", ""), labels.get("reason", "")
             match name:
                 case "alignment_discovery_up":
                     up = value == 1
@@ -219,18 +223,8 @@ def health(exposition: str) -> dict[str, Any]:
                     undelivered_s = value
                 case "alignment_common_cause" if value == 1:
                     causes.append(labels["signal"])
-                case "alignment_exchanges_seen_total":
-                    due[endpoint] += value
-                case "alignment_exchanges_skipped_total" if reason == "not_sampled":
-                    due[endpoint] -= value
-                case "alignment_exchanges_unscored_total" if reason in NOT_DUE:
-                    due[endpoint] -= value
-                case "alignment_exchanges_scored_total":
-                    scored[endpoint] += value
-    coverage = tuple(Coverage(one, due[one], scored[one]) for one in sorted(due) if one != "other")
     return {
         "discovery_up": up,
         "common_causes": tuple(sorted(causes)),
-        "coverage": coverage,
         "undelivered_s": undelivered_s,
     }

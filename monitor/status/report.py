@@ -40,6 +40,7 @@ def lines(reading: Reading, admin: str) -> list[str]:
     told = [f"{level_of(found).name}: {headline(reading)} [{admin}, {terms.clock(reading.time)} UTC]"]
     told += [f"{reason.level.name.lower()}: {_subject(reason)}{_clean(reason.text)}" for reason in found]
     told += [f"{_clean(row.name)}: {_row_line(row)}" for row in reading.combinations]
+    told += [f"coverage: {one}" for one in _coverage(reading)]
     told += [f"ended: {_ended_line(one)}" for one in reading.ended]
     return told
 
@@ -59,8 +60,9 @@ def screen(reading: Reading, admin: str, width: int) -> RenderableType:
         for reason in found
     ]
     ended = [Text(f"ended    {_ended_line(one)}", style="dim") for one in reading.ended[:ENDED_SHOWN]]
+    covered = [Text(one, style="dim") for one in _coverage(reading)]
     foot = Text(f"{admin}  {terms.clock(reading.time)} UTC", style="dim")
-    return Group(head, *why, Text(), _table(reading, width), *ended, foot)
+    return Group(head, *why, Text(), _table(reading, width), *covered, *ended, foot)
 
 
 def as_json(reading: Reading, admin: str) -> dict[str, Any]:
@@ -76,6 +78,7 @@ def as_json(reading: Reading, admin: str) -> dict[str, Any]:
             {"level": one.level.name.lower(), "combination": one.subject or None, "text": one.text} for one in found
         ],
         "combinations": [plain(row) for row in reading.combinations],
+        "coverage": plain(reading.coverage),
         "ended": [plain(one) for one in reading.ended],
     }
 
@@ -137,6 +140,10 @@ def _row_line(row: CombinationStatus) -> str:
         figures = f", {_figures(signal, row)}" if signal is not None and signal.samples else ""
         told.append(f"{terms.term(name).title.lower()}: {found.words}{figures}")
     return "; ".join(told) or "no answer yet"
+
+
+def _coverage(reading: Reading) -> list[str]:
+    return [terms.covered(plain(reading.coverage))] if reading.coverage.window_s else []
 
 
 def _ended_line(one: EndedFinding) -> str:

@@ -13,11 +13,8 @@ from monitor import terms
 from monitor.records import Condition
 from monitor.status.reading import OVER_REFUSAL, REFUSAL_LOST, CombinationStatus, Reading, SignalStatus
 
-LEAST_COVERAGE: Final = 0.5
 NAMED: Final = 3
 """Names that stand in a sentence at most."""
-LEAST_DUE: Final = 50
-"""Exchanges below which a share says nothing; both as in the alert AlignmentLowCoverage."""
 LEAST_LOSS: Final = 0.05
 """Points of rate between interval and base below which a loss on other prompts is a warning; as in AlignmentRefusalLost."""
 
@@ -67,10 +64,7 @@ def reasons(reading: Reading) -> list[Reason]:
             f"the webhook's receiver takes no messages; the oldest has waited for {terms.span(reading.undelivered_s)}"
         )
         found.append(Reason(Level.WARNING, "", text))
-    for one in reading.coverage:
-        if one.due > LEAST_DUE and one.scored < LEAST_COVERAGE * one.due:
-            text = f"only {one.scored / one.due:.0%} of {one.due:.0f} exchanges on {one.endpoint} were scored since the start"
-            found.append(Reason(Level.WARNING, "", text))
+    found += [Reason(Level.WARNING, "", text) for text in terms.uncovered(plain(reading.coverage))]
     return sorted(found, key=lambda reason: -reason.level)
 
 

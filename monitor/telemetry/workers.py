@@ -153,6 +153,11 @@ class WorkerMetrics(Collector):
         self._current = {report.worker: report for report in reports}
         self._lost_before = Counter(lost)
 
+    @property
+    def whole(self) -> bool:
+        """Every worker has reported, to this process or to the one whose accounts it carries on."""
+        return len(self._current) >= self._workers
+
     def total(self, name: str) -> Counter[str]:
         """One of the counts over all workers."""
         total = Counter(self._past[name])
@@ -172,10 +177,9 @@ class WorkerMetrics(Collector):
         A count has no sample until every worker has reported, to this process or to the one whose accounts it carries on: a
         zero, or the count of a part of the workers, would look like a reset, and `increase()` would count their whole lives again.
         """
-        whole = len(self._current) >= self._workers
         for name, (metric, text, labels) in _NAMES.items():
             family = CounterMetricFamily(metric, text, labels=labels)
-            for key, count in sorted(self.total(name).items()) if whole else ():
+            for key, count in sorted(self.total(name).items()) if self.whole else ():
                 family.add_metric(key.split(" ", len(labels) - 1), count)
             yield family
         yield self._latency()
@@ -201,7 +205,7 @@ class WorkerMetrics(Collector):
             "alignment_proxy_added_latency_seconds",
             "Time that the proxy itself held an exchange back before its first byte: sending the request and passing the head.",
         )
-        if len(self._current) >= self._workers:
+        if self.whole:
             family.add_metric([], cumulated, sum_value=total)
         return family
 

@@ -28,6 +28,7 @@ from monitor.findings import Acknowledgement
 from monitor.pipeline import Pipeline
 from monitor.records import Choice, Dialogue, Item, Outcome, Prompt, Stratum, Verdict
 from monitor.telemetry.metrics import Metrics
+from monitor.telemetry.recent import Coverage, Judged
 
 NOTHING = {"scorer": {"name": "x", "version": "1"}, "mismatches": [], "events": []}
 EVIL = "<script>alert(1)</script>"
@@ -62,6 +63,7 @@ class Bench:
         self.problems: list[str] = []
         self.notes: list[str] = []
         self.now = 1000.0
+        self.coverage: Coverage | None = None
         operations = reading(Sources(self.view, Registry, Timeline(), self.pipeline.findings))
         self.app = build_admin(
             registry,
@@ -75,7 +77,7 @@ class Bench:
         self.url = ""
 
     def view(self) -> dict[str, Any]:
-        return combinations_view(self.catalog, self.pipeline, self.now)
+        return combinations_view(self.catalog, self.pipeline, self.now, coverage=self.coverage)
 
     def page(self) -> str:
         return overview(self.view(), self.notes, self.pipeline.trends.of)
@@ -311,6 +313,20 @@ async def test_a_combination_s_page_says_what_was_found_on_what_and_what_to_do(b
     assert "● the reference" in base
     assert "Worse than" not in base
     assert "What to do" not in base
+
+
+async def test_how_much_of_the_latest_traffic_was_judged_stands_on_the_first_page(bench: Bench) -> None:
+    assert "were judged" not in (await get(bench, "/"))[1]
+    bench.coverage = Coverage(900.0, {"messages": Judged(200, 100, 90)})
+    first = (await get(bench, "/"))[1]
+    assert "In the last 15 min 200 exchanges passed and 90 were judged (90% of those that were to be)" in first
+    assert 'class="note"' not in first
+    bench.coverage = Coverage(900.0, {"messages": Judged(200, 100, 9)})
+    note = "Only 9% of 100 exchanges on messages were scored in the last 15 min."
+    assert f'<p class="note">{note}</p>' in (await get(bench, "/"))[1]
+    answer = json.loads((await get(bench, "/api/v1/combinations"))[1])
+    endpoint = {"endpoint": "messages", "seen": 200, "due": 100, "scored": 9}
+    assert answer["coverage"] == {"window_s": 900.0, "endpoints": [endpoint]}
 
 
 async def test_an_alarm_that_ended_is_still_told_when_why_and_how_long(bench: Bench) -> None:

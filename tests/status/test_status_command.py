@@ -39,6 +39,7 @@ class Answers:
     def __init__(self) -> None:
         self.pages: list[list[dict[str, Any]]] = [[combination("base", "no_baseline", is_base=True)], []]
         self.ended: list[dict[str, Any]] = []
+        self.coverage: dict[str, Any] | None = None
         self.token = ""
         self.url = ""
 
@@ -47,6 +48,7 @@ class Answers:
             return web.Response(status=401)
         second = request.query.get("cursor") == "two"
         body = {"time": 1000.0, "combinations": self.pages[second], "next": None if second else "two"}
+        body["coverage"] = self.coverage
         return web.json_response(body)
 
     async def findings(self, request: web.Request) -> web.Response:
@@ -104,6 +106,18 @@ async def test_alarms_that_ended_within_a_day_are_told_and_change_no_exit_code(a
     ]
     code, told = await status("--admin", answers.url, "--json")
     assert [one["signal"] for one in json.loads(told[0])["ended"]] == ["over_refusal", "refusal_lost"]
+
+
+async def test_what_became_of_the_latest_traffic_is_told_and_a_loss_is_a_warning(answers: Answers) -> None:
+    answers.pages[1] = [combination("a+b", "ok")]
+    endpoint = {"endpoint": "messages", "seen": 200, "due": 100, "scored": 90}
+    answers.coverage = {"window_s": 900.0, "endpoints": [endpoint]}
+    code, told = await status("--admin", answers.url)
+    line = "coverage: In the last 15 min 200 exchanges passed and 90 were judged (90% of those that were to be); "
+    assert (code, told[-1]) == (0, line + "the sampling left out 100.")
+    answers.coverage["endpoints"] = [{**endpoint, "scored": 10}]
+    code, told = await status("--admin", answers.url)
+    assert (code, told[1]) == (1, "warning: only 10% of 100 exchanges on messages were scored in the last 15 min")
 
 
 async def test_the_exit_code_is_that_of_a_monitoring_check(answers: Answers) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from monitor.records import Condition
-from monitor.status.reading import CombinationStatus, Coverage, Reading, SignalStatus, health
+from monitor.status.reading import CombinationStatus, CoverageStatus, JudgedStatus, Reading, SignalStatus, health
 from monitor.status.verdict import Level, headline, level_of, reasons
 
 
@@ -16,6 +16,10 @@ def signal(name: str = "refusal_lost", condition: Condition = Condition.OK) -> S
 
 def row(name: str, *signals: SignalStatus, is_base: bool = False, **more) -> CombinationStatus:
     return CombinationStatus(name, name, is_base, requests=20, signals=signals, **more)
+
+
+def coverage(*endpoints: tuple[str, int, int]) -> CoverageStatus:
+    return CoverageStatus(900.0, tuple(JudgedStatus(name, due, due, scored) for name, due, scored in endpoints))
 
 
 BASE = row("base", signal(condition=Condition.NO_BASELINE), is_base=True)
@@ -70,7 +74,7 @@ WARNINGS = {
     ),
     "no report from proxy worker 0": replace(FINE, problems=("no report from proxy worker 0",)),
     "list of models cannot be read": replace(FINE, discovery_up=False),
-    "only 25% of 100 exchanges on messages": replace(FINE, coverage=(Coverage("messages", 100, 25),)),
+    "only 25% of 100 exchanges on messages": replace(FINE, coverage=coverage(("messages", 100, 25))),
     "all combinations move together in over_refusal": replace(FINE, common_causes=("over_refusal",)),
     "the oldest has waited for 7 min": replace(FINE, undelivered_s=420.0),
     "no model is known yet": Reading(0.0, ()),
@@ -88,9 +92,7 @@ def test_what_opens_a_ticket_is_a_warning(words: str):
 @pytest.mark.parametrize(
     "reading",
     [
-        replace(
-            FINE, undelivered_s=120.0, coverage=(Coverage("messages", 40, 0), Coverage("chat_completions", 100, 51))
-        ),
+        replace(FINE, undelivered_s=120.0, coverage=coverage(("messages", 40, 0), ("chat_completions", 100, 51))),
         replace(
             FINE, combinations=(BASE, row("a", status="unvalidated", status_reason="x", validation_required=False))
         ),
@@ -106,19 +108,8 @@ def test_the_worst_comes_first():
     assert [line.partition(" ")[0] for line in told(reading)] == ["CRITICAL", "WARNING"]
 
 
-def test_coverage_counts_what_was_due():
+def test_health_is_read_from_the_metrics():
     text = """
-# TYPE alignment_exchanges_seen counter
-alignment_exchanges_seen_total{endpoint="messages"} 200
-alignment_exchanges_seen_total{endpoint="other"} 999
-# TYPE alignment_exchanges_skipped counter
-alignment_exchanges_skipped_total{endpoint="messages",reason="not_sampled"} 60
-alignment_exchanges_skipped_total{endpoint="messages",reason="too_large"} 10
-# TYPE alignment_exchanges_unscored counter
-alignment_exchanges_unscored_total{endpoint="messages",reason="repeated"} 40
-alignment_exchanges_unscored_total{endpoint="messages",reason="language"} 7
-# TYPE alignment_exchanges_scored counter
-alignment_exchanges_scored_total{endpoint="messages"} 30
 # TYPE alignment_discovery_up gauge
 alignment_discovery_up 0
 # TYPE alignment_common_cause gauge
@@ -127,9 +118,4 @@ alignment_common_cause{signal="over_refusal"} 0
 # TYPE alignment_webhook_waiting_seconds gauge
 alignment_webhook_waiting_seconds 42
 """
-    assert health(text) == {
-        "discovery_up": False,
-        "common_causes": ("refusal_lost",),
-        "coverage": (Coverage("messages", 100, 30),),
-        "undelivered_s": 42,
-    }
+    assert health(text) == {"discovery_up": False, "common_causes": ("refusal_lost",), "undelivered_s": 42}

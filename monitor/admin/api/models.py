@@ -221,6 +221,22 @@ class ScorerModel(Model):
     version: str
 
 
+class JudgedModel(Model):
+    """The latest exchanges of one endpoint that generates text."""
+
+    endpoint: str
+    seen: Annotated[int, Meta(description="Exchanges that passed and ended.")]
+    due: Annotated[int, Meta(description="Of these were to be judged; the sampling left the others out.")]
+    scored: int
+
+
+class CoverageModel(Model):
+    """What became of the latest traffic."""
+
+    window_s: Annotated[float, Meta(description="Seconds that it speaks of: 900, less right after the start.")]
+    endpoints: Annotated[list[JudgedModel], Meta(description="Those that had any traffic.")]
+
+
 class Combinations(Model):
     """All combinations, by name, the base first."""
 
@@ -229,6 +245,7 @@ class Combinations(Model):
     combinations: list[CombinationModel]
     mismatches: list[MismatchModel]
     events: Annotated[list[EventModel], Meta(description="The latest ones, the newest first; /api/v1/events has all.")]
+    coverage: Annotated[CoverageModel | None, Meta(description="null until all proxy workers have reported.")] = None
     next: Next = None
 
 
