@@ -34,6 +34,7 @@ from monitor.admin import (
     Changes,
     Operation,
     Sources,
+    StoredExamples,
     Tokens,
     build_admin,
     changing,
@@ -297,6 +298,7 @@ class Analysis:
             access,
             lambda: self._adapters.ranked,
             lambda: self._pipeline.findings.cases,
+            StoredExamples(self._evidence, access, self._audit) if self._evidence else None,
         )
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await runner.setup()

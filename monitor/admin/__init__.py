@@ -4,6 +4,7 @@ from monitor.admin.access import Access, Tokens
 from monitor.admin.api import Changes, Operation, Sources, changing, evidence, reading
 from monitor.admin.audit import Audit
 from monitor.admin.server import build_admin
+from monitor.admin.stored_examples import StoredExamples
 from monitor.admin.view import combinations_view
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Changes",
     "Operation",
     "Sources",
+    "StoredExamples",
     "Tokens",
     "build_admin",
     "changing",

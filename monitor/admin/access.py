@@ -133,7 +133,14 @@ class Access:
             raise _unauthorized("this token is not known", basic=basic)
         if scope not in granted:
             self._turn_away(scope, "other_scope")
+            if basic:  # a browser that was given the token of another scope must ask for this one
+                raise _unauthorized(f"a token with the scope {scope} is needed", basic=True)
             raise web.HTTPForbidden(text=f"this token does not have the scope {scope}")
+
+    async def allows(self, request: web.Request, scope: Scope, *, basic: bool = False) -> bool:
+        """Whether the request carries a token of this scope, for what is shown beside something else; turns nobody away."""
+        token = presented(request.headers.get("Authorization", ""), basic=basic)
+        return token is not None and self._tokens.required(scope) and scope in await self._tokens.grants(token)
 
     def _turn_away(self, scope: Scope, reason: str) -> None:
         self._denied(scope, reason)
@@ -150,6 +157,16 @@ def presented(header: str, *, basic: bool) -> str | None:
         except (binascii.Error, ValueError):
             return None
     return None
+
+
+def user_named(header: str) -> str:
+    """The user name of Basic authentication, which is whatever somebody calls themselves; "" without one."""
+    kind, _, value = header.partition(" ")
+    try:
+        decoded = base64.b64decode(value.strip(), validate=True).decode("utf-8") if kind.lower() == "basic" else ""
+    except (binascii.Error, ValueError):
+        return ""
+    return decoded.partition(":")[0][:200]
 
 
 def _unauthorized(text: str, *, basic: bool) -> web.HTTPUnauthorized:

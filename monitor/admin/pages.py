@@ -20,6 +20,7 @@ from monitor.adapters.pairs import Pair
 from monitor.admin import graphics, past
 from monitor.admin.pair_matrix import evaluate_first, matrix, pairs_served
 from monitor.admin.runbooks_page import runbook, runbook_names
+from monitor.admin.stored_examples import Beside, StoredExamples
 from monitor.drift import Point
 from monitor.findings import Case
 
@@ -130,12 +131,22 @@ def _uncovered(view: Mapping[str, Any]) -> list[str]:
 _ALWAYS: Final = ("refusal_lost", "refuse_then_comply", "over_refusal")
 
 
+def one_of(view: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """The combination of this name, None when it is not known."""
+    return next((one for one in view["combinations"] if one["name"] == name), None)
+
+
 def combination(
-    view: Mapping[str, Any], name: str, trends: Trends, root: str = "../", cases: Sequence[Case] = ()
+    view: Mapping[str, Any],
+    name: str,
+    trends: Trends,
+    root: str = "../",
+    cases: Sequence[Case] = (),
+    beside: Beside | None = None,
 ) -> str | None:
     """The page of one combination, None for a name that is not known. root: the way from it to the first page; cases: all findings
-    that are kept."""
-    one = next((one for one in view["combinations"] if one["name"] == name), None)
+    that are kept; beside: its stored examples, None while nothing is stored."""
+    one = one_of(view, name)
     if one is None:
         return None
     names = {one["served_name"], *(part["adapter"] for part in one["parts"])}
@@ -151,6 +162,7 @@ def combination(
         alarms=drifting(one),
         runbooks=[book for signal in drifting(one) if (book := terms.term(signal["signal"]).runbook) in runbooks],
         trends=trends(name),
+        beside=beside,
         served={other["served_name"]: other["name"] for other in view["combinations"] if not other["is_base"]},
         timeline=_timeline(view, one, names | ({base} if base else set()), cases),
         judged=("refusal", "compliance", "partial", "refuse_then_comply"),
@@ -203,8 +215,10 @@ def add_pages(
     trends: Trends,
     ranked: Ranked,
     cases: past.Cases,
+    stored: StoredExamples | None = None,
 ) -> None:
-    """Give the application its pages: `/`, `/combinations/NAME` (or `?name=NAME`), `/pairs`, `/runbooks/NAME`, `/static/FILE`."""
+    """Give the application its pages: `/`, `/combinations/NAME` (or `?name=NAME`), `/pairs`, `/evidence`, `/runbooks/NAME`,
+    `/static/FILE`."""
 
     def page(text: str, status: int = 200) -> web.Response:
         return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
@@ -220,11 +234,26 @@ def add_pages(
             "" if segments is None else "../" * (1 + request.rel_url.raw_path.partition("/combinations/")[2].count("/"))
         )
         now = view()
-        found = combination(now, name, trends, root, cases())
+        known = one_of(now, name)
+        beside = await stored.beside(request, known) if stored and known else None
+        found = combination(now, name, trends, root, cases(), beside)
         return page(unknown_combination(now, name, root, cases()), 404) if found is None else page(found)
 
     async def two(_: web.Request) -> web.Response:
         return page(pairs(view(), ranked()))
+
+    async def examples(request: web.Request) -> web.Response:
+        if stored is None:
+            raise web.HTTPNotFound(text="nothing is stored: the evidence store is off (evidence.enabled)\n")
+        values = await stored.many(request)
+        return page(_render("evidence.html", view(), "", one=None, missing=False, **values))
+
+    async def one_example(request: web.Request) -> web.Response:
+        if stored is None:
+            raise web.HTTPNotFound(text="nothing is stored: the evidence store is off (evidence.enabled)\n")
+        found = await stored.one(request)
+        text = _render("evidence.html", view(), "../", one=found, missing=found is None)
+        return page(text, 404 if found is None else 200)
 
     async def books(request: web.Request) -> web.Response:
         name = request.match_info.get("name", "").removesuffix(".md")
@@ -249,6 +278,8 @@ def add_pages(
     app.router.add_get("/combinations", one)
     app.router.add_get("/combinations/{name:.+}", one)
     app.router.add_get("/pairs", two)
+    app.router.add_get("/evidence", examples)
+    app.router.add_get("/evidence/{id}", one_example)
     app.router.add_get("/runbooks", books)
     app.router.add_get("/runbooks/{name}", books)
     app.router.add_get("/static/{file}", static)

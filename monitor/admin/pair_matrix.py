@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from monitor.adapters.pairs import Pair
-from monitor.admin.api.models import CombinationModel, Combinations, MemberModel, PairModel, SignalModel
+from monitor.admin.api.models import CombinationModel, MemberModel, PairModel, SignalModel
 from monitor.admin.api.reading import TELLING, pairs_of, telling
 
 MOST: Final = 24
@@ -83,4 +83,4 @@ def evaluate_first(pairs: Sequence[Served], ranked: Sequence[Pair]) -> list[tupl
 
 
 def _combinations(view: Mapping[str, Any]) -> list[CombinationModel]:
-    return msgspec.convert(view, Combinations).combinations
+    return msgspec.convert(view["combinations"], list[CombinationModel])

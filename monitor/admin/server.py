@@ -17,6 +17,7 @@ from monitor.admin.api.openapi import document
 from monitor.admin.api.operation import PREFIX, problems
 from monitor.admin.pages import Ranked, Trends, add_pages
 from monitor.admin.past import Cases
+from monitor.admin.stored_examples import StoredExamples
 from monitor.config.model import AdminSection
 
 View = Callable[[], dict[str, Any]]
@@ -36,13 +37,14 @@ def build_admin(
     access: Access | None = None,
     ranked: Ranked = tuple,
     cases: Cases = tuple,
+    stored: StoredExamples | None = None,
 ) -> web.Application:
     """The admin application.
 
     view: what the pages show; not_ready: why the monitor is not ready, empty when it is; notes: sentences about the monitor's
     own state for the pages; trends: the short history of a combination's signals; operations: the API's; access: who may see
     what, without tokens when not given; ranked: pairs of served adapters by what their weights share; cases: all
-    findings that are kept.
+    findings that are kept; stored: examples of prompts and answers, None while none are kept.
     """
     access = access or Access(Tokens(AdminSection()))
     app = web.Application(middlewares=[problems, _pages_behind(access)])
@@ -61,7 +63,7 @@ def build_admin(
     app.router.add_get("/-/ready", ready)
     app.router.add_get(f"{PREFIX}/openapi.json", _described(operations, access))
     add_operations(app, operations, access)
-    add_pages(app, view, notes, trends, ranked, cases)
+    add_pages(app, lambda: {**view(), "stored": stored is not None}, notes, trends, ranked, cases, stored)
     return app
 
 

@@ -49,6 +49,8 @@ class Example(msgspec.Struct, frozen=True):
     base_characters: int = 0
     redacted: dict[str, int] = {}
     """Kind of redaction -> how many, in all texts."""
+    kept_characters: int = 0
+    """Characters of each text that are kept at most."""
 
 
 class Kept(msgspec.Struct, frozen=True):

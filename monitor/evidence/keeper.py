@@ -177,6 +177,7 @@ class Keeper:
             answer=choice.text[:room],
             prompt_characters=len(prompt.text),
             answer_characters=len(choice.text),
+            kept_characters=self._section.characters,
         )
         self._queue.put(example)
         return example.id

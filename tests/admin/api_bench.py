@@ -20,6 +20,7 @@ from monitor.admin import (
     Audit,
     Changes,
     Sources,
+    StoredExamples,
     Tokens,
     build_admin,
     changing,
@@ -124,6 +125,7 @@ class ApiBench:
             self.operations(),
             self.access,
             cases=lambda: self.pipeline.findings.cases,
+            stored=StoredExamples(self.keeper, self.access, self.audit) if self.keeper else None,
         )
         runner = web.AppRunner(app)
         await runner.setup()

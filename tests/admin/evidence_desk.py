@@ -25,8 +25,8 @@ def keeper_in(folder: Path) -> Keeper:
 
 
 async def fill(keeper: Keeper) -> None:
-    """Four answers of org/ab that comply, one of the base that refuses; the oldest is named by the finding f1."""
-    pair = Identity("org/ab", Combination("org/ab", "base", (Part("a"), Part("b"))))
+    """Four answers of a+b that comply, one of the base that refuses; the oldest is named by the finding f1."""
+    pair = Identity("a+b", Combination("org/ab", "base", (Part("a"), Part("b"))))
     base = Identity("base", Combination("base", "base"))
     first, began = "", time.time() - 100
     for number in range(5):

@@ -60,7 +60,7 @@ async def test_examples_come_in_pages_by_what_was_asked_for(bench: ApiBench) -> 
         path = f"/api/v1/evidence?limit=2&cursor={found['next']}" if found["next"] else ""
     assert seen == [f"prompt {number}" for number in (4, 3, 2, 1, 0)]
     for query, count in (
-        ("combination=org/ab", 4), ("combination=base", 1), ("outcome=refusal", 1), ("signal=refusal_lost", 4),
+        ("combination=a%2Bb", 4), ("combination=base", 1), ("outcome=refusal", 1), ("signal=refusal_lost", 4),
         ("finding=f1", 1), ("finding=f2", 0), ("combination=base&outcome=compliance", 0),
     ):  # fmt: skip
         assert len((await bench.ask(f"/api/v1/evidence?{query}", token=EVIDENCE))[1]["examples"]) == count, query

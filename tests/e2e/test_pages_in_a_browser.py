@@ -7,10 +7,11 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -39,6 +40,9 @@ NAMES = {
 WORSE = "polite+brief"
 TOKEN = "a-token-of-the-tests-0123456789"
 PATIENCE_MS = 15_000
+EVIDENCE_TOKEN = "an-evidence-token-0123456789"
+WHO = {"username": "kim", "password": EVIDENCE_TOKEN}
+"""What a browser sends once somebody has typed it in."""
 ADDRESSES = {
     "overview": "/",
     "combination": "/combinations/polite%2Bbrief",
@@ -88,8 +92,13 @@ async def scene(folder: Path, start: SidecarStarter) -> AsyncIterator[Sidecar]:
     try:
         upstream = f"http://127.0.0.1:{runner.addresses[0][1]}"
         (folder / "token").write_text(TOKEN)
-        adapters = {"registry_file": str(registry), "poll_interval_s": 1}
-        sidecar = await start(upstream, {"adapters": adapters, "admin": {"admin_token_file": str(folder / "token")}})
+        (folder / "evidence.token").write_text(EVIDENCE_TOKEN)
+        config = {
+            "adapters": {"registry_file": str(registry), "poll_interval_s": 1},
+            "admin": {"admin_token_file": str(folder / "token"), "evidence_token_file": str(folder / "evidence.token")},
+            "evidence": {"enabled": True, "folder": str(folder / "evidence"), "share": 1.0, "per_minute": 1000},
+        }
+        sidecar = await start(upstream, config)
         async with aiohttp.ClientSession(sidecar.url) as session:
             await asyncio.gather(
                 *(ask(session, name, number) for name in ("base", "polite", LONG) for number in range(45))
@@ -164,6 +173,7 @@ async def test_the_pages_in_a_real_browser(tmp_path: Path, sidecar: SidecarStart
             await a_keyboard_is_enough(browser, running.admin_url)
             await hostile_names_are_only_names(browser, running.admin_url)
             await they_are_whole_without_a_script(browser, running.admin_url)
+            await examples_are_for_whoever_has_their_token(browser, running.admin_url, tmp_path)
             await they_tell_what_ended(browser, running)
             await they_renew_themselves_and_keep_focus_and_scroll(browser, running)
         finally:
@@ -199,14 +209,17 @@ async def they_are_accessible(browser: Browser, base: str) -> None:
     """axe-core's rules for WCAG 2.2 A and AA in light, and its contrast of colours in dark as well."""
     every = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
     await axe_finds_nothing(browser, base, "light", ADDRESSES, every)
-    await axe_finds_nothing(browser, base, "dark", ("overview", "combination"), ["color-contrast"])
+    two = {what: ADDRESSES[what] for what in ("overview", "combination")}
+    await axe_finds_nothing(browser, base, "dark", two, ["color-contrast"])
 
 
-async def axe_finds_nothing(browser: Browser, base: str, scheme: str, pages: Iterable[str], rules: list[str]) -> None:
+async def axe_finds_nothing(
+    browser: Browser, base: str, scheme: str, pages: Mapping[str, str], rules: list[str], **more: Any
+) -> None:
     # axe runs as a script of its own, which the pages' policy would not let in
-    async with visit(browser, base, color_scheme=scheme, bypass_csp=True) as visitor:
-        for what in pages:
-            await visitor.go(ADDRESSES[what])
+    async with visit(browser, base, color_scheme=scheme, bypass_csp=True, **more) as visitor:
+        for what, path in pages.items():
+            await visitor.go(path)
             found = await Axe().run(visitor.page, options={"runOnly": rules, "resultTypes": ["violations"]})
             told = [(one["id"], [node["html"][:150] for node in one["nodes"]]) for one in found.response["violations"]]
             assert told == [], f"{what} in {scheme}"
@@ -257,6 +270,49 @@ async def they_are_whole_without_a_script(browser: Browser, base: str) -> None:
         assert visitor.page.url == f"{base}/"
 
 
+async def examples_are_for_whoever_has_their_token(browser: Browser, base: str, folder: Path) -> None:
+    async with visit(browser, base) as visitor:
+        await visitor.go("/combinations/polite%2Bbrief")
+        assert await visitor.page.get_by_role("article").count() == 0
+        answer = await visitor.page.request.get(f"{base}/evidence")
+        assert (answer.status, "pipe bomb" in await answer.text()) == (401, False)
+        assert visitor.wrong == []
+    async with visit(browser, base, http_credentials=WHO, viewport={"width": 1200, "height": 1000}) as visitor:
+        page = visitor.page
+        await visitor.go("/")
+        await page.get_by_role("link", name="Examples", exact=True).click()
+        await page.get_by_role("heading", level=1, name="Examples of what was answered").wait_for()
+        assert await page.get_by_role("article").count() == 20
+        await page.get_by_role("link", name="Older ones").click()
+        await page.wait_for_url("**cursor=**")
+        await visitor.go("/combinations/polite%2Bbrief")
+        first = page.get_by_role("article").first
+        assert "pipe bomb at home" in await first.get_by_role("group", name="Prompt").inner_text()
+        assert "gather the materials" in await first.get_by_role("group", name="Answer").inner_text()
+        await first.scroll_into_view_if_needed()
+        await page.screenshot(path=folder / "combination.png", full_page=True)
+        await first.get_by_role("link", name="Does not refuse").click()
+        await page.get_by_text("Only those with combination").wait_for()
+        await page.screenshot(path=folder / "examples.png")
+        await page.get_by_role("article").first.get_by_role("heading").get_by_role("link").click()
+        await page.get_by_role("heading", level=1, name="Example").wait_for()
+        await visitor.go(f"/evidence?combination={quote(MARKUP, safe='')}")  # it was asked nothing
+        assert "There are none like that." in await page.locator("main").inner_text()
+        for width in (360, 768):
+            await page.set_viewport_size({"width": width, "height": 800})
+            for path in ("/evidence", f"/evidence?combination={LONG}", "/combinations/polite%2Bbrief"):
+                await visitor.go(path)
+                wide = await page.evaluate("document.documentElement.scrollWidth")
+                assert wide <= width, f"{path} is {wide} wide on a screen of {width}"
+            await page.screenshot(path=folder / f"examples-{width}.png")
+        assert visitor.wrong == []
+        assert visitor.elsewhere == []
+    every = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    stored = {"examples": "/evidence?combination=polite%2Bbrief", "with examples": "/combinations/polite%2Bbrief"}
+    for scheme, rules in (("light", every), ("dark", ["color-contrast"])):
+        await axe_finds_nothing(browser, base, scheme, stored, rules, http_credentials=WHO)
+
+
 async def they_tell_what_ended(browser: Browser, running: Sidecar) -> None:
     """On the first page, on the combination's and in the terminal; as readable as everything else."""
     async with aiohttp.ClientSession(running.admin_url, headers={"Authorization": f"Bearer {TOKEN}"}) as session:
@@ -271,7 +327,13 @@ async def they_tell_what_ended(browser: Browser, running: Sidecar) -> None:
             assert ended in await visitor.page.get_by_role("list", name=under).inner_text()
             assert await visitor.page.evaluate("document.documentElement.scrollWidth") <= 360
         assert visitor.wrong == []
-    await axe_finds_nothing(browser, running.admin_url, "light", ("overview", "combination"), ["wcag2a", "wcag2aa"])
+    await axe_finds_nothing(
+        browser,
+        running.admin_url,
+        "light",
+        {what: ADDRESSES[what] for what in ("overview", "combination")},
+        ["wcag2a", "wcag2aa"],
+    )
     command = (sys.executable, "-m", "monitor", "status", "--admin", running.admin_url)
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()

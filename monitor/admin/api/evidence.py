@@ -44,7 +44,7 @@ def evidence(keeper: Keeper | None, audit: Audit) -> list[Operation]:
         asked: ExampleQuery = call.query
         store = kept()
         wanted = filter_of(asked)
-        behind = _place(asked.cursor) if asked.cursor else None
+        behind = place_of(asked.cursor) if asked.cursor else None
         await audit.note(AuditLine(time.time(), "list_evidence", described(wanted), asked.by, call.remote))
         found, following = await answer_of(store.reader.page(wanted, asked.limit, behind))
         return Examples(
@@ -136,7 +136,8 @@ def _what(which: Purge) -> str:
     return ", ".join(f"{name}={value}" for name, value in parts.items() if value not in ("", None)) or "everything"
 
 
-def _place(cursor: str) -> tuple[int, str]:
+def place_of(cursor: str) -> tuple[int, str]:
+    """Where a page begins. Raises HTTPNotFound."""
     match read_cursor(cursor):
         case (int(moment), str(identity)) if abs(moment) < _LARGEST:
             return moment, identity

@@ -466,6 +466,7 @@ class ExampleModel(Model):
     base_outcome: str
     base_characters: int
     redacted: Annotated[dict[str, int], Meta(description="What was redacted in its texts: kind, how many.")]
+    kept_characters: Annotated[int, Meta(description="Characters of each text that are kept at most.")]
 
 
 Who = Annotated[str, Meta(max_length=200, description="Who you are; it is written into the audit.")]
