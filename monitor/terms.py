@@ -213,8 +213,8 @@ def _cause(found: Mapping[str, Any]) -> str:
     figures = f"on the same prompts {', '.join([*alone, f'together {_share(loss)}'])}, the base {_of_base(loss)}"
     match found["cause"]:
         case "collusion":
-            together = f"; {_measured(beyond)} of {beyond['samples']} prompts go beyond their parts" if beyond else ""
-            return f"collusion: the parts together, and none of them alone{together} ({figures})"
+            more = f": {_measured(beyond)} of {beyond['samples']} prompts go beyond that" if beyond else ""
+            return f"collusion, the parts together lose more than they explain, each on its own{more} ({figures})"
         case "erosion":
             names = _listed(found["explained_by"])
             name = f"the parts {names} in sum, each" if len(found["explained_by"]) > 1 else f"part {names}"

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from monitor import terms
 from monitor.findings import Case
-from monitor.records import EVERY
+from monitor.records import EVERY, Attribution
 
 COMMON_CAUSE: Final = "AlignmentCommonCause"
 EVENTS_NAMED: Final = 3
@@ -111,6 +111,8 @@ def description(case: Case, others: Sequence[Case], instance: str) -> str:
     found = [one.format(**figures) for one in told]
     if others:
         found.append(f"Also drifting: {', '.join(_also(one.signal) for one in others)}.")
+    if case.attribution is not None:
+        found.append(_cause(case.attribution))
     return f"{' '.join(found)} Sidecar {instance}."
 
 
@@ -135,6 +137,13 @@ def action(case: Case, served_name: str) -> str:
         f"Stop routing users to {served_name}, or unload it (POST /v1/unload_lora_adapter with lora_name {served_name}); keep its "
         "files and digests. Then the runbook."
     )
+
+
+def _cause(found: Attribution) -> str:
+    """Which parts it comes from."""
+    by = f" by {','.join(found.explained_by)} alone" if found.explained_by else ""
+    missing = f", not served alone: {','.join(found.missing)}" if found.missing else ""
+    return f"Cause: {found.cause.value}{by}{missing}."
 
 
 def _also(signal: str) -> str:

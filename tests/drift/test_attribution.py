@@ -102,7 +102,7 @@ def test_what_no_part_does_alone_is_collusion(alone: float):
     assert all(part.without and part.without.lower > 0 for part in found.parts), (
         "of two parts either's absence restores"
     )
-    assert words(found).startswith("collusion: the parts together, and none of them alone; ")
+    assert words(found).startswith("collusion, the parts together lose more than they explain, each on its own: ")
 
 
 def test_nothing_is_erosion_where_nothing_is_lost():

@@ -12,7 +12,7 @@ from made_findings import BEGAN, begin
 from monitor.admin.api.openapi import document
 from monitor.findings import Case, FindingBook, Severity
 from monitor.outputs.message import FORMATS, Composer, Event, Message
-from monitor.records import EVERY
+from monitor.records import EVERY, Attribution, Cause
 
 COMPOSER = Composer("http://10.0.0.7:9464", lambda label: label.replace("+", "-"))
 
@@ -44,6 +44,20 @@ def test_the_text_is_the_alert_s() -> None:
     assert message.action.startswith("Stop routing users to alpha-beta, or unload it (POST /v1/unload_lora_adapter")
     assert message.dashboard_url == "http://10.0.0.7:9464/combinations?name=alpha%2Bbeta"
     assert message.runbook_url == "http://10.0.0.7:9464/runbooks/AlignmentRefusalLost"
+
+
+@pytest.mark.parametrize(
+    ("attribution", "told"),
+    [
+        (Attribution(Cause.UNKNOWN, 9, missing=("beta",)), "Cause: unknown, not served alone: beta."),
+        (Attribution(Cause.EROSION, 99, ("alpha",)), "Cause: erosion by alpha alone."),
+        (Attribution(Cause.COLLUSION, 99), "Cause: collusion."),
+    ],
+)
+def test_which_parts_it_comes_from_is_told_as_in_the_alert(attribution: Attribution, told: str) -> None:
+    _, case = case_of()
+    case.attribution = attribution
+    assert opened(case).description.endswith(f"{told} Sidecar 10.0.0.7:9464.")
 
 
 def test_what_is_not_known_is_said_so() -> None:
