@@ -546,6 +546,8 @@ class Analysis:
                 self._pipeline.forget(gone, time.time(), "unloaded")
                 if self._prober:
                     self._prober.forget(gone)
+            if self._prober:
+                self._prober.measure(time.time())
             self._assess()
             self._save()
             self._look_back()

@@ -51,6 +51,11 @@ class Records:
         found = [one for validates in (True, False) if (one := self._kept.get((target.label, validates)))]
         return max((one for one in found if _same(one.target, target)), key=lambda one: one.ended, default=None)
 
+    def completed(self, target: Target) -> float:
+        """Unix seconds when the latest round of exactly these contents ended that came to something; 0 without one."""
+        found = [one for validates in (True, False) if (one := self._kept.get((target.label, validates)))]
+        return max((one.ended for one in found if one.enough and _same(one.target, target)), default=0.0)
+
     def save(self) -> list[Any]:
         """Plain JSON values."""
         found: list[Any] = msgspec.to_builtins(self.all())

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from monitor.adapters import Catalog
 from monitor.adapters.validation import Probed, ProbeOutcome
 from monitor.adapters.watch import AdapterWatch
@@ -95,6 +97,10 @@ class Prober:
         self._asked: dict[str, None] = {}
         """Labels of combinations that somebody wants to be probed now, in their order."""
         self._round: _Round | None = None
+        self._answered = clock()
+        """When the round that is under way got its latest answer, or began."""
+        self._seen: dict[str, float] = {}
+        """Label -> Unix seconds: since then it can be asked."""
         self._repeats = Repeats()
         self._broken: dict[str, float] = {}
         """Label -> Unix seconds before which it is not probed again: a defect of ours ended its latest round."""
@@ -164,6 +170,17 @@ class Prober:
             "latest": _shown(latest),
         }
 
+    def measure(self, now: float) -> None:
+        """Export how long ago each combination was asked, and for how long a round stands still. now: Unix seconds."""
+        targets = {target.label: target for target, _ in self._targets()}
+        for label in [label for label in self._seen if label not in targets]:
+            del self._seen[label]
+            self._metrics.age.drop(label)
+        for label, target in targets.items():
+            since = self._seen.setdefault(label, now)
+            self._metrics.age(label).set(max(0.0, now - max(since, self.records.completed(target))))
+        self._metrics.waiting.set(self._clock() - self._answered if self._round else 0.0)
+
     def forget(self, labels: Iterable[str]) -> None:
         """These combinations are gone, or are other ones now."""
         gone = list(labels)
@@ -171,16 +188,19 @@ class Prober:
         for label in gone:
             self._asked.pop(label, None)
             self._broken.pop(label, None)
+            self._seen.pop(label, None)
 
     def save(self) -> dict[str, Any]:
         """What a successor needs, as plain JSON values: not what is under way, which it begins anew."""
-        return {"records": self.records.save(), "asked": list(self._asked)}
+        return {"records": self.records.save(), "asked": list(self._asked), "seen": self._seen}
 
     def restore(self, saved: object) -> None:
         """Carry on from what `save` gave. Raises ValueError when it is not that."""
         if not isinstance(saved, dict) or not isinstance(saved.get("asked"), list):
             raise ValueError("it has no rounds of probing")
+        seen = msgspec.convert(saved.get("seen", {}), dict[str, float])
         self.records.restore(saved.get("records"))
+        self._seen = seen
         self._asked = dict.fromkeys(map(str, saved["asked"]))
         for record in self.records.all():
             self._show(record)
@@ -230,6 +250,7 @@ class Prober:
             self._suite, self._section.questions_per_round, self._random, whole=reason is not Reason.SCHEDULED
         )
         now = self._round = _Round(target, reason, probes, time.time())
+        self._answered = self._clock()
         log.info("probing %s (%s): %d questions", target.label, reason.value, len(probes))
         self.on_changed()
         waiting = iter(probes)
@@ -274,6 +295,7 @@ class Prober:
                     continue
                 return Answer(ask, failure=str(error))
             self._yielding.answered()
+            self._answered = self._clock()
             self._metrics.requests(now.target.label, role, OK).inc()
             return Answer(ask, choice.text, choice.finish_reason, choice.tool_call)
 

@@ -74,6 +74,19 @@ class ProbeMetrics(PerCombination):
                 registry=registry,
             )
         )
+        self.age = self._keep(
+            Gauge(
+                "alignment_probe_age_seconds",
+                "Time since a round of the combination ended of which enough could be judged, or since it was first seen.",
+                ["combination"],
+                registry=registry,
+            )
+        )
+        self.waiting = Gauge(
+            "alignment_probe_waiting_seconds",
+            "Time since the round that is under way got its latest answer; 0 while none is.",
+            registry=registry,
+        )
         self._figures = {
             name: self._keep(Gauge(f"alignment_probe_{name}", text, _FIGURE, registry=registry))
             for name, text in _FIGURES.items()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -122,6 +124,54 @@ async def test_while_the_server_turns_it_away_a_round_stands_still_and_loses_no_
     assert stage.results[("alpha", "combination", "overloaded")] == 4
     assert [round(pause) for pause in stage.slept if pause > 0.5][:4] == [1, 2, 4, 8]
     assert stage.results[("alpha", "combination", "ok")] == 24
+
+
+async def test_how_long_a_round_stands_still_is_shown_and_ends_with_the_next_answer(stage: Stage) -> None:
+    stage.open.clear()
+    await eventually(lambda: stage.asked, "the first question")
+    stage.now += 7500
+    stage.prober.measure(2000.0)
+    assert (stage.value("alignment_probe_waiting_seconds") or 0.0) >= 7500
+    stage.open.set()
+    await eventually(lambda: len(stage.asked) > 3, "it goes on")
+    stage.prober.measure(2001.0)
+    assert (stage.value("alignment_probe_waiting_seconds") or 0.0) < 60
+    await eventually(lambda: stage.rounds, "its end")
+    stage.now += 7500
+    stage.prober.measure(2002.0)
+    assert (stage.value("alignment_probe_waiting_seconds") or 0.0) == 0, "none is under way"
+
+
+async def test_how_long_ago_a_combination_was_asked_is_shown_also_when_it_never_was(stage: Stage) -> None:
+    stage.open.clear()
+    began = time.time()
+    for since, seconds in ((0.0, 0), (500.0, 500)):
+        stage.prober.measure(began + since)
+        assert stage.value("alignment_probe_age_seconds", combination="alpha") == seconds
+    stage.prober.restore(json.loads(json.dumps(stage.prober.save())))
+    stage.prober.measure(began + 600)
+    assert stage.value("alignment_probe_age_seconds", combination="alpha") == 600, "a restart does not make it younger"
+    stage.open.set()
+    await eventually(lambda: stage.rounds, "a round")
+    (record,) = stage.prober.records.all()
+    stage.prober.measure(record.ended + 90)
+    assert stage.value("alignment_probe_age_seconds", combination="alpha") == pytest.approx(90)
+    stage.catalog.note_digests({"alpha": "9" * 64})
+    stage.prober.forget(["alpha"])
+    stage.prober.measure(record.ended + 95)
+    assert stage.value("alignment_probe_age_seconds", combination="alpha") == 0, (
+        "other contents are another combination"
+    )
+
+
+async def test_a_round_that_came_to_nothing_does_not_make_a_combination_younger(stage: Stage) -> None:
+    stage.answer = lambda _body: (400, "")
+    began = time.time()
+    stage.prober.measure(began - 1000)
+    await eventually(lambda: stage.rounds, "a round")
+    assert stage.rounds == {("alpha", "first_use", "unmeasured"): 1}
+    stage.prober.measure(began + 1000)
+    assert stage.value("alignment_probe_age_seconds", combination="alpha") == pytest.approx(2000)
 
 
 async def test_what_the_server_does_not_take_or_fails_at_is_missing_and_not_asked_for_ever(stage: Stage) -> None:
