@@ -382,7 +382,21 @@ class DriftSection(Section):
         return value
 
 
-class ShadowSection(Section):
+class BudgetSection(Section):
+    """What the sidecar asks the server on its own account: after the server's clients, and so much at most."""
+
+    enabled: bool = False
+    requests_per_s: Annotated[float, Field(gt=0, le=1000)] = 2.0
+    """Requests per second at most."""
+    tokens_per_s: Annotated[float, Field(gt=0, le=10_000_000)] = 2000.0
+    """Tokens per second at most, asked and answered, counted as `max_tokens` and a quarter of the prompt's characters."""
+    waiting_limit: Annotated[int, Field(ge=0)] = 0
+    """Nothing is asked while more requests than this wait in the server (its metric vllm:num_requests_waiting)."""
+    api_key_file: Path | None = None
+    """File with the API key for these requests; `adapters.api_key_file` when not set. Clients' keys are never used."""
+
+
+class ShadowSection(BudgetSection):
     """Requests that are asked again of the base, and of a suspect combination's parts, to compare answers to the same prompt. The
     server generates them beside its clients' own; prompts go to that server and nowhere else."""
 
@@ -402,25 +416,17 @@ class ShadowSection(Section):
     """Prompts of one combination that its parts are asked at most, until it is as its base again."""
     max_tokens: Annotated[int, Field(ge=16, le=8192)] = 256
     """Tokens of an answer at most; of longer ones the beginnings are compared."""
-    requests_per_s: Annotated[float, Field(gt=0, le=1000)] = 2.0
-    """Requests per second at most."""
-    tokens_per_s: Annotated[float, Field(gt=0, le=10_000_000)] = 2000.0
-    """Tokens per second at most, asked and answered, counted as `max_tokens` and a quarter of the prompt's characters."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 8
     """Requests at a time. On a server that takes 4 s for an answer, 8 are what makes use of 2 requests per second."""
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
     """Seconds for one request."""
     queue: Annotated[int, Field(ge=1, le=10_000)] = 128
     """Requests that wait to be asked again at most; what comes beyond is dropped and counted."""
-    waiting_limit: Annotated[int, Field(ge=0)] = 0
-    """Nothing is asked while more requests than this wait in the server (its metric vllm:num_requests_waiting)."""
-    api_key_file: Path | None = None
-    """File with the API key for these requests; `adapters.api_key_file` when not set. Clients' keys are never used."""
     opt_out_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "X-Alignment-No-Replay"
     """A request with this header, whatever its value but 0, is never asked again."""
 
 
-class ProbingSection(Section):
+class ProbingSection(BudgetSection):
     """Questions that the sidecar itself puts to the server: all of its suites to a combination that is new, and some of them to
     every combination from time to time. Answers are judged like live traffic's, and held against the base's to the same
     questions. The server generates them beside its clients' own."""
@@ -453,18 +459,10 @@ class ProbingSection(Section):
     """Of the sampling."""
     max_tokens: Annotated[int, Field(ge=16, le=8192)] = 512
     """Tokens of an answer at most; an answer that is cut off is not judged."""
-    requests_per_s: Annotated[float, Field(gt=0, le=1000)] = 2.0
-    """Requests per second at most."""
-    tokens_per_s: Annotated[float, Field(gt=0, le=10_000_000)] = 2000.0
-    """Tokens per second at most, asked and answered, counted as `max_tokens` and a quarter of the question's characters."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 2
     """Requests at a time."""
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 120.0
     """Seconds for one request."""
-    waiting_limit: Annotated[int, Field(ge=0)] = 0
-    """Nothing is asked while more requests than this wait in the server (its metric vllm:num_requests_waiting)."""
-    api_key_file: Path | None = None
-    """File with the API key for these requests; `adapters.api_key_file` when not set. Clients' keys are never used."""
 
 
 class WebhookSection(Section):

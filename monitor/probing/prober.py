@@ -88,8 +88,7 @@ class Prober:
         self._metrics = metrics
         self._random = chance
         self._sleep = sleep
-        budget = (section.requests_per_s, section.tokens_per_s)
-        self._yielding = Yielding(client, section.waiting_limit, budget, metrics.paused, sleep, clock)
+        self._yielding = Yielding(client, section, metrics.paused, sleep, clock)
         self._clock = clock
         self._decoding = Decoding(section.temperature, section.top_p, section.max_tokens)
         self._salt = f"alignment-{secrets.token_hex(16)}"

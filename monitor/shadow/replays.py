@@ -92,8 +92,7 @@ class Shadow:
         self._waiting: tuple[deque[Job], ...] = tuple(deque() for _ in (SUSPECTED, AT_REST, UNSURE))
         """By whose turn it is."""
         self._wanted = asyncio.Event()
-        budget = (section.requests_per_s, section.tokens_per_s)
-        self._yielding = Yielding(client, section.waiting_limit, budget, metrics.paused, sleep, clock)
+        self._yielding = Yielding(client, section, metrics.paused, sleep, clock)
         self._salt = f"alignment-{secrets.token_hex(16)}"
         self._repeats = Repeats()
         self.on_base_answer: Callable[[str, str, Outcome], None] = lambda _example, _answer, _outcome: None

@@ -9,6 +9,7 @@ from typing import Final
 
 from prometheus_client import Gauge
 
+from monitor.config.model import BudgetSection
 from monitor.scoring.judge import Budget
 from monitor.shadow.client import REJECTED, ShadowClient, ShadowError
 
@@ -26,16 +27,15 @@ class Yielding:
     def __init__(
         self,
         client: ShadowClient,
-        waiting_limit: int,
-        budget: tuple[float, float],
+        section: BudgetSection,
         paused: Gauge,
         sleep: Sleep = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """budget: requests and tokens per second. paused: 1 while something waits that may not be asked."""
+        """paused: 1 while something waits that may not be asked."""
         self._client = client
-        self._limit = waiting_limit
-        self._budget = Budget(*budget, clock())
+        self._limit = section.waiting_limit
+        self._budget = Budget(section.requests_per_s, section.tokens_per_s, clock())
         self._paused = paused
         self._sleep = sleep
         self._clock = clock
