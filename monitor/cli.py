@@ -235,6 +235,12 @@ def _baseline() -> Command:
     return Command(cli.add_arguments, cli.run)
 
 
+def _evidence() -> Command:
+    from monitor.evidence import cli
+
+    return Command(cli.add_arguments, cli.run)
+
+
 def _lab() -> Command:
     from monitor.lab import cli
 
@@ -260,6 +266,7 @@ COMMANDS: Final[dict[str, tuple[str, Callable[[], Command]]]] = {
     "registry": ("keep the registry of adapters and combinations, and look into adapters' weights", _registry),
     "probe": ("ask a running server the questions of a suite, and judge how a combination answers", _probe),
     "baseline": ("measure the base model once, and keep what combinations are held against", _baseline),
+    "evidence": ("read and remove stored examples of a running sidecar", _evidence),
     "check-config": ("check a configuration file", lambda: Command(_check_arguments, _check)),
     "lab": ("build, serve and measure the lab's colluding adapters", _lab),
 }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -48,12 +49,22 @@ def test_a_good_configuration_is_ok(tmp_path: Path, capsys: pytest.CaptureFixtur
          "hidden, canary) nor a file: No such file or directory"),
         ("probing: {enabled: true, suites: [{key}]}", "probing.suites: {key}: holds no probe"),
         ("adapters: {api_key_file: {key}}", "adapters.api_key_file: {key} is not one line of ASCII text"),
+        ("admin: {evidence_token_file: {token}}\nevidence: {enabled: true, folder: /new, key_file: {key}}",
+         "evidence.key_file: {key} must hold keys of 64 hexadecimal digits, one a line: openssl rand -hex 32 makes one"),
+        ("admin: {evidence_token_file: {token}}\nevidence: {enabled: true, folder: {wide}}",
+         "evidence.folder: others may enter {wide} (mode 0755): name a folder inside it that does not exist yet, or run"
+         " chmod 700 {wide}"),
+        ("admin: {evidence_token_file: {token}}\nevidence: {enabled: true, folder: {key}}",
+         "evidence.folder: {key} is not a folder"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, problem: str
 ) -> None:
     places = {"{file}": str(tmp_path / "config.yaml"), "{key}": str(write(tmp_path, "", "key"))}
+    places |= {"{token}": str(write(tmp_path, "t" * 20, "token")), "{wide}": str(tmp_path / "wide")}
+    (tmp_path / "wide").mkdir()
+    (tmp_path / "wide").chmod(0o755)
     for name, place in places.items():
         text, problem = text.replace(name, place), problem.replace(name, place)
     assert check(write(tmp_path, text), capsys) == (2, "", f"alignment-monitor: {problem}\n")
@@ -79,6 +90,31 @@ def test_connecting_to_nobody_is_exit_code_4(tmp_path: Path, capsys: pytest.Capt
     code, out, errors = check(write(tmp_path, f"proxy: {{upstream: 'unix:{socket}'}}"), capsys, "--connect")
     assert (code, out) == (4, "")
     assert errors == f"alignment-monitor: no answer from the upstream unix:{socket}: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("missing", "section", "problem"),
+    [
+        ("phonenumbers", "folder: {folder}", "evidence.enabled"),
+        ("cryptography", "folder: {folder}, key_file: {keys}", "evidence.key_file"),
+        ("cryptography", "folder: {folder}", ""),
+    ],
+)
+def test_examples_are_not_stored_without_what_redacts_and_encrypts_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    missing: str, section: str, problem: str,
+) -> None:  # fmt: skip
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == missing else real(name))
+    section = section.format(folder=tmp_path / "new", keys=write(tmp_path, "ab" * 32, "keys"))
+    token = write(tmp_path, "t" * 20, "token")
+    file = write(tmp_path, f"admin: {{evidence_token_file: {token}}}\nevidence: {{enabled: true, {section}}}")
+    code, _, errors = check(file, capsys)
+    expected = (
+        f"alignment-monitor: {problem}: needs the extra `evidence`: pip install 'vllm-alignment-monitor[evidence]'\n"
+    )
+    assert (code, errors) == ((2, expected) if problem else (0, ""))
+    assert not (tmp_path / "new").exists(), "checking makes nothing"
 
 
 def test_serve_does_not_start_with_a_file_that_it_cannot_read(

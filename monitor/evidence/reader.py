@@ -17,6 +17,8 @@ from monitor.evidence.seal import Sealer, SealError
 from monitor.evidence.store import FILE, StoreError, read_row
 from monitor.lifecycle import in_thread
 
+PAGE_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of texts in one page, beyond which it has fewer examples: they are held, and sent, at once."""
 BUSY_S: Final = 2.0
 """Seconds to wait for the thread that writes."""
 Key = tuple[int, str]
@@ -59,9 +61,10 @@ class Reader:
         rows = self._ask(
             f"SELECT id, key, facts, texts, time FROM example WHERE {' AND '.join(where)} ORDER BY time DESC, id LIMIT ?",
             [*values, limit + 1],
+            texts=3,
         )
-        found = rows[:limit]
-        following = (-found[-1][4], found[-1][0]) if len(rows) > limit else None
+        found = rows[:-1] if len(rows) > limit or sum(len(row[3]) for row in rows[:-1]) > PAGE_BYTES else rows
+        following = (-found[-1][4], found[-1][0]) if len(rows) > len(found) else None
         return self._kept([row[:4] for row in found]), following
 
     def _find(self, identity: str) -> Kept | None:
@@ -85,11 +88,18 @@ class Reader:
         except StoreError as error:
             raise EvidenceError(str(error)) from error
 
-    def _ask(self, query: str, values: Sequence[Any]) -> list[Any]:
+    def _ask(self, query: str, values: Sequence[Any], texts: int | None = None) -> list[Any]:
+        """texts: column that is counted; the rows end with the first one after `PAGE_BYTES` of it."""
         try:
             address = f"file:{quote(str(self._file))}?mode=ro"
             with closing(sqlite3.connect(address, uri=True, timeout=BUSY_S)) as db:
-                return db.execute(query, values).fetchall()
+                rows, size = [], 0
+                for row in db.execute(query, values):
+                    rows.append(row)
+                    if size > PAGE_BYTES:
+                        break
+                    size += len(row[texts]) if texts is not None else 0
+                return rows
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", type(error).__name__)
             raise EvidenceError(f"the evidence store cannot be read: {error} ({name})") from error

@@ -62,6 +62,20 @@ async def test_what_was_written_is_read_the_newest_first_page_by_page(tmp_path: 
     store.close()
 
 
+async def test_a_page_of_long_texts_has_fewer_examples(tmp_path: Path) -> None:
+    store = opened(tmp_path, Bounds(64 * MIB, 1e4, 1e4))
+    for number in range(12):
+        store.write([example(number, answer="y" * MIB)])
+    seen, following, pages = [], None, 0
+    while pages == 0 or following:
+        found, following = await Reader(tmp_path / "evidence", Sealer()).page(Filter(), 100, following)
+        seen += [int(one.example.id, 16) for one in found]
+        pages += 1
+        assert len(found) <= 5
+    assert (seen, pages) == (list(range(11, -1, -1)), 3)
+    store.close()
+
+
 def test_folder_and_file_are_for_nobody_else(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
