@@ -403,12 +403,8 @@ class Analysis:
         return combination.served_name if combination else label
 
     def _severity_of(self, case: Case, now: float) -> Severity | None:
-        pairs = (
-            state.samples
-            for state in self._pipeline.states()
-            if (state.combination, state.signal) == (case.combination, "refusal_lost_paired")
-        )
-        return severity_of(case, now, replays=self._config.shadow.enabled, pairs=next(pairs, 0))
+        pairs = self._pipeline.pairs(case.combination)
+        return severity_of(case, now, replays=self._config.shadow.enabled, pairs=pairs)
 
     def _take_probes(self) -> None:
         """A round began or ended: what it says counts from now on, also for a successor."""

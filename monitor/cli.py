@@ -86,6 +86,11 @@ def _serve(args: argparse.Namespace) -> int:
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="configuration file to check")
     parser.add_argument("--connect", action="store_true", help="also connect to the upstream server")
+    parser.add_argument(
+        "--webhook",
+        action="store_true",
+        help="also send a test message, and its end, to the receiver of outputs.webhook",
+    )
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -97,8 +102,23 @@ def _check(args: argparse.Namespace) -> int:
     _check_files(config)
     if args.connect and (problem := upstream_problem(config.proxy)):
         return _fail(problem, EXIT_UPSTREAM)
+    if args.webhook:
+        _try_webhook(config)
     print(f"{args.file}: ok, {len(registry.combinations)} combinations declared")
     return 0
+
+
+def _try_webhook(config: Config) -> None:
+    """Raise ConfigError when there is none, or its receiver does not take a message."""
+    import asyncio
+
+    from monitor.outputs.trial import try_receiver
+
+    if not config.outputs.webhook.enabled:
+        raise ConfigError("outputs.webhook: no address is set, so nothing can be sent")
+    problem = asyncio.run(try_receiver(config.outputs))
+    if problem:
+        raise ConfigError(f"outputs.webhook: the receiver did not take the test message: {problem}")
 
 
 def _check_files(config: Config) -> None:

@@ -346,6 +346,10 @@ class Pipeline:
         """All present states."""
         return [*self._detector.states(), *self._paired.states()]
 
+    def pairs(self, label: str) -> int:
+        """Prompts of clients that were asked of the base too, and count now."""
+        return self._paired.pairs(label)
+
     def condition(self, label: str, signal: str) -> Condition | None:
         """The present condition of one signal, None before its first sample."""
         return self._conditions.get((label, signal))

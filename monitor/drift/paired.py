@@ -219,6 +219,11 @@ class PairedDetector:
         """Every state, combinations in the order in which they were first seen."""
         return list(self._states.values())
 
+    def pairs(self, combination: str) -> int:
+        """Prompts of clients that were asked of the base too, and count now."""
+        found = self._states.get((combination, REFUSAL_LOST_PAIRED))
+        return found.samples if found else 0
+
     def _keep(self, states: Sequence[DriftState]) -> None:
         for state in states:
             self._states[state.combination, state.signal] = state

@@ -185,7 +185,7 @@ def as_slack(message: Message) -> bytes:
         message.description,
         "" if message.event is Event.CLOSED else message.changes,
         f"*{message.action}*" if message.action else "",
-        f"{message.dashboard_url} {message.runbook_url}",
+        f"{message.dashboard_url} {message.runbook_url}".strip(),
     ]
     text = "\n".join(line for line in lines if line)
     for plain, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):

@@ -28,6 +28,31 @@ def test_the_kubernetes_configuration_is_accepted_as_it_stands(tmp_path: Path):
     assert load_registry(tmp_path / "registry.yaml").base == "base"
 
 
+def with_webhook(name: str) -> str:
+    """A file with its commented lines about the webhook taken in."""
+    text = (DEPLOY / name).read_text()
+    return re.sub(
+        r"^( *)# ((?: *)(?:outputs:|webhook:|url_file:|format:|console_url:|- |secret:|ALIGNMENT_))",
+        r"\1\2",
+        text,
+        flags=re.M,
+    )
+
+
+def test_the_webhook_that_is_prepared_there_is_accepted(tmp_path: Path):
+    documents = {part["kind"]: part for part in yaml.safe_load_all(with_webhook("kubernetes/sidecar.yaml"))}
+    (tmp_path / "config.yaml").write_text(documents["ConfigMap"]["data"]["config.yaml"])
+    webhook = load_config(tmp_path / "config.yaml", {}).outputs.webhook
+    pod = documents["Deployment"]["spec"]["template"]["spec"]
+    (mount,) = [one for one in pod["initContainers"][0]["volumeMounts"] if one["name"] == "secrets"]
+    assert webhook.url_file is not None
+    assert str(webhook.url_file.parent) == mount["mountPath"]
+    assert [one["secret"]["secretName"] for one in pod["volumes"] if one["name"] == "secrets"] == ["alignment-monitor"]
+    environment = yaml.safe_load(with_webhook("compose.yaml"))["services"]["alignment-monitor"]["environment"]
+    environment["ALIGNMENT_OUTPUTS__WEBHOOK__URL"] = "https://hooks.example.com/x"
+    assert load_config(None, environment).outputs.webhook.format == webhook.format == "slack"
+
+
 def test_the_sidecar_drains_within_the_pod_s_grace_and_its_ports_match_its_configuration():
     found = documents()
     pod = found["Deployment"]["spec"]["template"]["spec"]

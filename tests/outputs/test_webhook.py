@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import random
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -304,3 +305,26 @@ def test_an_address_that_cannot_be_used_is_not_told_again(url: str) -> None:
     with pytest.raises(ValueError, match="is not http://HOST:PORT/PATH") as raised:
         WebhookSection(url=url)
     assert url not in raised.value.errors()[0]["msg"]  # type: ignore[attr-defined]
+
+
+async def test_a_test_message_and_its_end_are_sent_from_the_command_line(tmp_path: Path) -> None:
+    async def check(url: str, form: str) -> tuple[int | None, str]:
+        (tmp_path / "config.yaml").write_text(json.dumps({"outputs": {"webhook": {"url": url, "format": form}}}))
+        command = (sys.executable, "-m", "monitor", "check-config", str(tmp_path / "config.yaml"), "--webhook")
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+        _, told = await process.communicate()
+        return process.returncode, told.decode()
+
+    async with listening(Desk()) as desk:
+        for form in ("alignment", "alertmanager", "slack"):
+            assert await check(desk.url, form) == (0, "")
+        own, over, firing, resolved, chat, _ = desk.bodies
+        assert (own["event"], over["event"], own["incident"]) == ("opened", "closed", over["incident"])
+        assert "nothing is wrong" in own["summary"]
+        assert (firing["status"], resolved["status"]) == ("firing", "resolved")
+        assert firing["alerts"][0]["fingerprint"] == resolved["alerts"][0]["fingerprint"]
+        assert chat["text"].startswith("*PAGE opened*: Test message of the alignment monitor: nothing is wrong")
+        assert own["id"] != over["id"]
+        desk.answers = [403]
+        code, told = await check(desk.url, "alignment")
+        assert (code, "did not take the test message: unauthorized" in told) == (2, True)
