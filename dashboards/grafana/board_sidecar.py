@@ -264,5 +264,42 @@ def sidecar() -> Dashboard:
             8,
         ),
     ]
-    rows = {"Now": now, "What users notice": users, "What is seen": account, "Verdicts": verdicts}
+    examples = [
+        curve(
+            "Stored examples",
+            "Of what was answered (evidence.enabled): those that a finding names, and the others.",
+            [Ask(f"sum by (kept_for) (alignment_evidence_examples{{{SIDECARS}}})", "{{kept_for}}")],
+            "none",
+            8,
+        ),
+        curve(
+            "Examples stored and left out",
+            "unwritable: the disk did not take them; budget: evidence.per_minute was used up.",
+            [
+                Ask(f"sum(rate(alignment_evidence_stored_total{{{SIDECARS}}}[{RATE}]))", "stored"),
+                Ask(per_second("alignment_evidence_dropped_total", "reason"), "left out: {{reason}}"),
+            ],
+            "cps",
+            8,
+            dashed=["^left out"],
+        ),
+        curve(
+            "Size of the store",
+            "Of each sidecar's file, and the most that it may have.",
+            [
+                Ask(f"alignment_evidence_bytes{{{SIDECARS}}}", "{{instance}}"),
+                Ask(f"max(alignment_evidence_bytes_limit{{{SIDECARS}}})", "limit"),
+            ],
+            "bytes",
+            8,
+            dashed=["^limit"],
+        ),
+    ]
+    rows = {
+        "Now": now,
+        "What users notice": users,
+        "What is seen": account,
+        "Verdicts": verdicts,
+        "Stored examples": examples,
+    }
     return arranged(made, rows)

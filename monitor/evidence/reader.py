@@ -93,6 +93,7 @@ class Reader:
         try:
             address = f"file:{quote(str(self._file))}?mode=ro"
             with closing(sqlite3.connect(address, uri=True, timeout=BUSY_S)) as db:
+                db.execute("PRAGMA temp_store = MEMORY")  # no text in temporary files elsewhere
                 rows, size = [], 0
                 for row in db.execute(query, values):
                     rows.append(row)

@@ -179,7 +179,7 @@ def _guessable(text: str) -> int:
 
 
 _SECRET_WORDS: Final = (
-    r"(?:pass(?:word|wd|phrase|code)?|pwd|pin|secrets?|tokens?|credentials?|api[_ -]?key|access[_ -]?key|private[_ -]?key|"
+    r"(?:pass(?:word|wd|phrase|code)?|pwd|pin|secret|token|credentials?|api[_ -]?key|access[_ -]?key|private[_ -]?key|"
     r"secret[_ -]?key|client[_ -]?secret|authorization|passwort|kennwort|contraseña|mot de passe|senha)"
 )
 _Check = Callable[[str], int]

@@ -276,6 +276,7 @@ def _connect(file: Path) -> sqlite3.Connection:
     """Its journal gets the file's own mode."""
     db = sqlite3.connect(file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA journal_mode = DELETE").fetchone()
+    db.execute("PRAGMA temp_store = MEMORY")  # no text in temporary files elsewhere
     db.execute("PRAGMA synchronous = NORMAL")
     return db
 

@@ -61,6 +61,7 @@ def test_what_identifies_or_opens_is_taken_out(text: str, gone: str, left: str) 
     [
         "Explain how to whisk eggs in 3 steps, for 12 people.",
         "the secret is whisking, and the password is wrong",
+        "max_tokens: 2560 is enough",
         "pi is 3.14159 and std::vector holds it, at 12:30:45",
         "We had 1,000,000 users, version 1.2.3",
         "Ein ganz gewöhnlicher Satz über Müller & Söhne – naïve café.",
