@@ -66,7 +66,7 @@ from monitor.records import Condition, Ending, Exchange
 from monitor.scoring import build_scorer
 from monitor.scoring.judge import Judge, judge_session
 from monitor.scoring.judge_client import JudgeClient
-from monitor.shadow import Shadow, ShadowClient
+from monitor.shadow import PartLoader, Shadow, ShadowClient
 from monitor.snapshot import Snapshot
 from monitor.telemetry.counts import WorkerReport
 from monitor.telemetry.ledger import Ledger
@@ -164,6 +164,7 @@ class Analysis:
         self._detokenizer: Detokenizer
         self._judge_tier: Judge | None = None
         self._shadow: Shadow | None = None
+        self._loader: PartLoader | None = None
         self._prober: Prober | None = None
         self._webhook: Webhook | None = None
         self._evidence: Keeper | None = None
@@ -177,6 +178,7 @@ class Analysis:
         self._build_webhook()
         self._start_evidence()
         self._restore()
+        self._build_loader()
         await self._start_discovery()
         await self._start_admin()
         self._start_judge()
@@ -328,19 +330,39 @@ class Analysis:
         self._tasks.forever("judge tier", self._judge_tier.run())
         log.info("prompts and answers are sent to the judge %s at %s", section.model, section.endpoint)
 
+    def _shadow_client(self, name: str) -> ShadowClient:
+        section = self._config.shadow
+        # A connection of its own for each: this process runs when nothing else wants to, and vLLM closes idle ones after 5 s.
+        session = probe_session(self._config.proxy.upstream, upstream_context(self._config.proxy), reuse=False)
+        self._cleanups.add(name, session.close)
+        return ShadowClient(session, section.timeout_s, section.api_key_file or self._config.adapters.api_key_file)
+
+    def _build_loader(self) -> None:
+        """Before the server's list is read, in which a process before this one may have left parts."""
+        section = self._config.shadow
+        if section.enabled and section.parts and section.load_parts:
+            self._adapters.scans = True
+            adapters = self._adapters
+            client = self._shadow_client("loading of parts")
+            self._loader = PartLoader(
+                client, section.parts_loaded, adapters.folder_of, adapters.load_problem, self._metrics.pairs
+            )
+
     def _start_shadow(self) -> None:
         section = self._config.shadow
         if not section.enabled:
             return
-        # A connection of its own for each: this process runs when nothing else wants to, and vLLM closes idle ones after 5 s.
-        session = probe_session(self._config.proxy.upstream, upstream_context(self._config.proxy), reuse=False)
-        client = ShadowClient(session, section.timeout_s, section.api_key_file or self._config.adapters.api_key_file)
-        self._shadow = Shadow(section, client, self._catalog, self._pipeline, self._metrics.pairs, random.Random())
+        client = self._shadow_client("shadow replays")
+        self._shadow = Shadow(
+            section, client, self._catalog, self._pipeline, self._metrics.pairs, random.Random(), loader=self._loader
+        )
         self._pipeline.on_sample = self._shadow.offer
         if self._evidence:
             self._shadow.on_base_answer = self._evidence.add_base
-        self._cleanups.add("shadow replays", session.close)
         self._tasks.forever("shadow replays", self._shadow.run())
+        if self._loader:
+            self._cleanups.add("loaded parts", self._loader.unload_all)
+            self._tasks.forever("loading of parts", self._loader.run())
         log.info("a share of harmful-looking requests is asked again of the base (shadow.enabled)")
 
     def _start_evidence(self) -> None:
@@ -457,6 +479,8 @@ class Analysis:
         self._reported[report.worker] = asyncio.get_running_loop().time()
 
     def _take_models(self, models: Sequence[ServedModel]) -> None:
+        if self._loader:
+            models = self._loader.without_ours(models)
         for identity in self._catalog.update(models):
             log.info("combination %s is served", identity.label)
             self._pipeline.introduce(identity)

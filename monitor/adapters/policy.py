@@ -59,6 +59,21 @@ def with_loading(policy: Policy, loading: str, registry: Registry, contents: Map
     return replace(policy, paths=paths, unknown_path=_UNKNOWN_PATH, never_loaded=never)
 
 
+def load_problem(
+    loading: str, registry: Registry, contents: Mapping[str, Contents] | None, name: str, path: str
+) -> str:
+    """Why an adapter, by its own name, may not be loaded from this path by the monitor itself, in one word; "" when it may.
+
+    What is quarantined is never loaded, also where clients' loading is only observed.
+    """
+    policy = with_loading(Policy({}, never_loaded=_quarantined(registry)), loading, registry, contents)
+    found = policy.load_decision(name, path)
+    if found is not None:
+        return found.reason
+    digest = contents[path].digest if contents and path in contents else ""
+    return "quarantined" if digest in registry.quarantined_digests else ""
+
+
 def _load_decision(
     found: Contents, quarantined: Mapping[str, str], known: Collection[str], accepted: Collection[str]
 ) -> Decision:

@@ -23,7 +23,7 @@ from monitor.adapters.composition import LEAST_COSINE, Composition, comparable, 
 from monitor.adapters.digest import Contents, Digests, within
 from monitor.adapters.gram import Gram
 from monitor.adapters.pairs import Pair, rank_pairs
-from monitor.adapters.policy import carried_on, policy_of, with_loading
+from monitor.adapters.policy import carried_on, load_problem, policy_of, with_loading
 from monitor.adapters.registry import Registry
 from monitor.adapters.timeline import Event, Timeline
 from monitor.adapters.validation import ProbeOutcome, Status, Validation, validate
@@ -31,7 +31,7 @@ from monitor.adapters.weights import CONFIG, AdapterFilesError, AdapterWeights
 from monitor.config.model import AdaptersSection
 from monitor.enforcement import Policy
 from monitor.lifecycle import in_thread
-from monitor.records import AdapterEvent, Combination
+from monitor.records import AdapterEvent, Combination, Part
 from monitor.telemetry.metrics import AdapterMetrics
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,8 @@ class AdapterWatch:
         """Called with the labels of combinations whose contents became others under the same name."""
         self.on_identified: Callable[[], None] = lambda: None
         """Called when combinations have other identities than before."""
+        self.scans = False
+        """The folders are looked at also where the loading of adapters is only observed: the monitor itself may load some."""
         self.on_looked: Callable[[], None] = lambda: None
         """Called when all files have been looked at: the policy may be another."""
         metrics.required.set(1 if self.required else 0)
@@ -134,7 +136,7 @@ class AdapterWatch:
         models = list(self._models)
         contents = await in_thread("adapter files", self._read, models)
         self._take_contents(contents)
-        if self._section.loading != "observe":
+        if self._section.loading != "observe" or self.scans:
             self._loadable = await in_thread("adapter files", self._scan)
         self.on_looked()
         for model in models:
@@ -337,6 +339,19 @@ class AdapterWatch:
         if self._loadable is None and before is not None:
             return replace(before, names=names.names, unlisted=names.unlisted, base=names.base)
         return with_loading(names, self._section.loading, self._registry, self._loadable)
+
+    def folder_of(self, part: Part) -> str:
+        """Path from which the server can load this adapter, "" for none: of its contents where they are known, else of its name."""
+        known = self._registry.adapter(part.adapter)
+        digest = part.digest or (known.digest if known else "")
+        for path, contents in (self._loadable or {}).items():
+            if contents.digest and (contents.digest == digest if digest else Path(path).name == part.adapter):
+                return path
+        return ""
+
+    def load_problem(self, part: Part, path: str) -> str:
+        """Why the monitor itself may not load this adapter, in one word; "" when it may."""
+        return load_problem(self._section.loading, self._registry, self._loadable, part.adapter, path)
 
     def shown(self, label: str, combination: Combination) -> dict[str, Any]:
         """What the API and the page show of a combination beside its behaviour."""

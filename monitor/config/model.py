@@ -414,6 +414,13 @@ class ShadowSection(BudgetSection):
     all but one that are served."""
     parts_prompts: Annotated[int, Field(ge=1, le=100_000)] = 400
     """Prompts of one combination that its parts are asked at most, until it is as its base again."""
+    load_parts: bool = False
+    """Load parts that are not served by themselves, under names of the monitor's own that count as no combination, for as long as
+    they are asked, and unload them afterwards. The server must allow it (VLLM_ALLOW_RUNTIME_LORA_UPDATING), their files must lie
+    in `adapters.folders`, and `adapters.loading` and quarantines hold for them, too. For one sidecar per server: at its start it
+    unloads what one before it left."""
+    parts_loaded: Annotated[int, Field(ge=1, le=64)] = 2
+    """Parts that are loaded at a time at most; the server needs room for them beside its clients' adapters (its --max-loras)."""
     max_tokens: Annotated[int, Field(ge=16, le=8192)] = 256
     """Tokens of an answer at most; of longer ones the beginnings are compared."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 8

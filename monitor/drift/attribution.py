@@ -94,7 +94,8 @@ class Attributing:
         """Take one prompt. bad, without: of the parts alone, and of all but each, where that was judged."""
         asked = {**pair.parts, **pair.rests}
         self._names += [name for name in (*asked, *pair.missing) if name not in self._names]
-        self._missing = pair.missing
+        if pair.missing != self._missing:
+            self._missing, self._beyond = pair.missing, Side()  # what is left is of other parts now
         loss = int(whole) - int(base)
         self._loss.push(whole, loss)
         for part, part_bad in bad.items():

@@ -82,6 +82,33 @@ class ShadowClient:
             raise ShadowError("connection") from error
         return _choice(replay, body, content, served_name)
 
+    async def load(self, name: str, path: str) -> None:
+        """Have the server load an adapter from a path of its own under this name. Raises ShadowError."""
+        await self._tell("/v1/load_lora_adapter", {"lora_name": name, "lora_path": path}, ())
+
+    async def unload(self, name: str) -> None:
+        """Have the server unload it; one that it does not know is unloaded. Raises ShadowError."""
+        await self._tell("/v1/unload_lora_adapter", {"lora_name": name}, (404,))
+
+    async def _tell(self, route: str, body: dict[str, str], fine: tuple[int, ...]) -> None:
+        try:
+            async with (
+                asyncio.timeout(self.timeout_s),
+                self.session.post(
+                    route,
+                    json=body,
+                    headers=self._authorization(),
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None),
+                ) as response,
+            ):
+                if response.status != 200 and response.status not in fine:
+                    raise ShadowError(_of_status(response.status))
+        except TimeoutError:
+            raise ShadowError("timeout") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise ShadowError("connection") from error
+
     async def waiting(self) -> float | None:
         """Requests that wait in the server, None where it does not tell. Raises ShadowError when it does not answer."""
         try:

@@ -32,6 +32,7 @@ from monitor.pipeline import Pipeline
 from monitor.records import Choice, Combination, Condition, Item, Outcome, Pair, Stratum, Verdict
 from monitor.shadow.body import Replay, replay_of
 from monitor.shadow.client import OK, ShadowClient, ShadowError
+from monitor.shadow.part_loader import PartLoader
 from monitor.shadow.served_parts import ServedParts, served_parts
 from monitor.shadow.yielding import Sleep, Yielding
 from monitor.telemetry.logs import Repeats, where_it_failed
@@ -81,13 +82,16 @@ class Shadow:
         chance: random.Random,
         sleep: Sleep = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        loader: PartLoader | None = None,
     ) -> None:
+        """loader: loads parts that are not served by themselves; None where that is not wanted."""
         self._section = section
         self._client = client
         self._catalog = catalog
         self._pipeline = pipeline
         self._metrics = metrics
         self._random = chance
+        self._loader = loader
         self._clock = clock
         self._waiting: tuple[deque[Job], ...] = tuple(deque() for _ in (SUSPECTED, AT_REST, UNSURE))
         """By whose turn it is."""
@@ -154,11 +158,15 @@ class Shadow:
         """Whom of the parts to ask, while that is allowed and may still tell something."""
         if not self._section.parts or len(combination.parts) < 2:
             return ServedParts()
-        found = self._pipeline.attribution(label)
-        if (found and settled(found)) or self._pipeline.parts_asked(label) >= self._section.parts_prompts:
+        known = self._pipeline.attribution(label)
+        if (known and settled(known)) or self._pipeline.parts_asked(label) >= self._section.parts_prompts:
             return ServedParts()
-        identities = self._catalog.identities()
-        return served_parts(combination, [one.combination for one in identities if one.combination])
+        served = [one.combination for one in self._catalog.identities() if one.combination]
+        found = served_parts(combination, served)
+        if self._loader is None or not found.missing:
+            return found
+        self._loader.want([part for part in combination.parts if part.adapter in found.missing], combination.base)
+        return served_parts(combination, [*served, *self._loader.served])
 
     def _job(
         self,

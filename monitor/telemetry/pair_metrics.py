@@ -68,5 +68,19 @@ class PairMetrics(PerCombination):
             "1 while nothing is asked again although something waits: the server has requests waiting, or refused the last one.",
             registry=registry,
         )
+        self.loads = Series(
+            Counter(
+                "alignment_shadow_part_loads",
+                "Parts that were to be loaded to be asked alone (shadow.load_parts), and what came of it: ok, denied by the loading"
+                " policy, no_files that the monitor has seen, or the server's refusal.",
+                ["result"],
+                registry=registry,
+            )
+        )
+        self.loaded = Gauge(
+            "alignment_shadow_parts_loaded", "Parts that are loaded now to be asked alone.", registry=registry
+        )
+        for result in ("ok", "denied", "no_files"):
+            self.loads(result)
         for reason in NOT_REPLAYED:
             self.skipped(reason)

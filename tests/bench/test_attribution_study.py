@@ -1,3 +1,5 @@
+"""The study runs, and says of plain cases what they are."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -5,6 +7,8 @@ import pytest
 from attribution_study import CASES, rows_of, run
 
 from monitor.config.model import DriftSection
+
+pytestmark = pytest.mark.bench
 
 SECTION = DriftSection(average_run_length=1e4)
 

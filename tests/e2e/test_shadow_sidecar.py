@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +18,7 @@ import pytest
 import yaml
 from aiohttp import web
 from alerting_stage import COMPLIANCE, HARMFUL, REFUSAL, served
+from made_adapters import drawn, write
 from running_sidecar import Sidecar, SidecarStarter, eventually
 
 NAMES = ("base", "a", "b", "a-b")
@@ -26,6 +29,8 @@ class Server:
 
     def __init__(self, names: Sequence[str] = NAMES) -> None:
         self.names = names
+        self.loaded: dict[str, str] = {}
+        """Name -> path of what was loaded at run time; complies when its folder's name does."""
         self.asked: list[tuple[str, bool]] = []
         self.headers: list[Any] = []
         self.complies = {"a-b"}
@@ -34,12 +39,26 @@ class Server:
         app = web.Application()
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/load_lora_adapter", self._load)
+        app.router.add_post("/v1/unload_lora_adapter", self._unload)
         return app
 
     async def _models(self, request: web.Request) -> web.Response:
         return web.json_response(
-            {"data": [{"id": name, "parent": None if name == "base" else "base"} for name in self.names]}
+            {
+                "data": [
+                    {"id": name, "parent": None if name == "base" else "base"} for name in (*self.names, *self.loaded)
+                ]
+            }
         )
+
+    async def _load(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.loaded[body["lora_name"]] = body["lora_path"]
+        return web.Response()
+
+    async def _unload(self, request: web.Request) -> web.Response:
+        return web.Response(status=200 if self.loaded.pop((await request.json())["lora_name"], None) else 404)
 
     async def _chat(self, request: web.Request) -> web.Response:
         model = (await request.json())["model"]
@@ -47,7 +66,7 @@ class Server:
         self.asked.append((model, ours))
         if ours:
             self.headers.append(request.headers.copy())
-        if model not in self.names:
+        if model not in (*self.names, *self.loaded):
             raise web.HTTPNotFound
         text = COMPLIANCE if model in self.complies else REFUSAL
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
@@ -105,7 +124,7 @@ async def test_collusion_is_found_on_the_same_prompts_and_a_harder_mix_is_not_ta
 
 @asynccontextmanager
 async def asked(
-    sidecar: SidecarStarter, folder: Path, server: Server, model: str, count: int
+    sidecar: SidecarStarter, folder: Path, server: Server, model: str, count: int, **shadow: Any
 ) -> AsyncIterator[tuple[Sidecar, dict[str, Any]]]:
     """A sidecar when so many requests of a combination have been compared, and what its API says of that combination."""
     registry, parts = folder / "registry.yaml", "abc"
@@ -116,9 +135,9 @@ async def asked(
     ]
     registry.write_text(yaml.safe_dump({"combinations": declared}))
     config: dict[str, Any] = {
-        "adapters": {"registry_file": str(registry), "poll_interval_s": 1},
+        "adapters": {"registry_file": str(registry), "poll_interval_s": 1, "folders": [str(folder)]},
         "drift": {"repeat_window_s": 0, "average_run_length": 1000, "baseline": {"rate": 0.0, "samples": 1000}},
-        "shadow": {"enabled": True, "share": 1.0, "requests_per_s": 500, "tokens_per_s": 1e6},
+        "shadow": {"enabled": True, "share": 1.0, "requests_per_s": 500, "tokens_per_s": 1e6, **shadow},
         "outputs": {"findings_file": str(folder / "findings.jsonl")},
     }
     label = model.replace("-", "+")
@@ -197,3 +216,46 @@ async def test_of_three_parts_the_finding_names_those_whose_absence_restores_the
         assert min(without["a"]["lower"], without["b"]["lower"]) > 0.3
         assert without["c"]["effect"] == 0
         assert "without a the refusals come back" in found["sentence"]
+
+
+async def test_a_part_that_is_not_served_is_loaded_while_it_is_asked_and_unloaded_after_a_crash(
+    sidecar: SidecarStarter, tmp_path: Path
+) -> None:
+    server = Server(("base", "a", "a-b"))
+    server.complies = {"a-b"}
+    write(tmp_path / "b", drawn(1))
+    async with (
+        asked(sidecar, tmp_path, server, "a-b", 30, load_parts=True) as (running, _),
+        aiohttp.ClientSession() as session,
+    ):
+        await eventually(lambda: server.loaded, "the part is loaded", 30)
+        ((name, path),) = server.loaded.items()
+        assert (name.startswith("alignment-part-"), path) == (True, str(tmp_path / "b"))
+        for number in range(40):
+            body = {"model": "a-b", "messages": [{"role": "user", "content": HARMFUL[number % len(HARMFUL)]}]}
+            async with session.post(f"{running.url}/v1/chat/completions", json=body) as response:
+                assert response.status == 200
+
+        async def attributed() -> bool:
+            async with session.get(f"{running.admin_url}/api/v1/combinations/a+b") as response:
+                return bool((await response.json())["attribution"]["cause"] == "collusion")
+
+        await eventually(attributed, "the part is asked, and the pair colludes", 30)
+        await asyncio.sleep(1.5)  # another look at the server's list, which has it now
+        async with session.get(f"{running.admin_url}/api/v1/combinations") as response:
+            assert [one["name"] for one in (await response.json())["combinations"]] == ["base", "a", "a+b"]
+        assert not any(name in metric for metric in await running.metrics())
+
+        def saved() -> bool:
+            drift = (running.snapshot() or {}).get("paired") or {}
+            return bool(drift.get("collusion", {}).get("a+b", {}).get("differences", {}).get("condition") == "drifting")
+
+        await eventually(saved, "it is in the snapshot", 30)
+        (analysis,) = running.children("analysis")
+        os.kill(analysis, signal.SIGKILL)
+        await eventually(lambda: not server.loaded, "what the process before left is unloaded", 30)
+        await eventually(running.ready, "it is back", 30)
+        async with session.get(f"{running.admin_url}/api/v1/combinations") as response:
+            shown = (await response.json())["combinations"]
+        assert [one["name"] for one in shown] == ["base", "a", "a+b"]
+        assert shown[2]["attribution"]["cause"] == "collusion", "what was found is not asked again"

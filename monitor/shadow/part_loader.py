@@ -1,0 +1,176 @@
+"""Parts that are not served by themselves, loaded for as long as a combination's losses are traced to its parts.
+
+They get names of their own (`PREFIX`) that no client was told, never count as combinations, and are unloaded when nothing has
+asked for them for a while, and at the end. What a process before this one left behind stands in the server's list, and is
+unloaded at the start.
+
+Nothing is loaded that the loading policy would refuse, that is quarantined, or whose files the monitor has not seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.adapters import ServedModel
+from monitor.records import Combination, Part
+from monitor.shadow.client import OK, ShadowClient, ShadowError
+from monitor.telemetry.pair_metrics import PairMetrics
+
+log = logging.getLogger(__name__)
+
+PREFIX: Final = "alignment-part-"
+"""Begins the names under which parts are loaded."""
+IDLE_S: Final = 400.0
+"""Seconds after which a part that nobody wants is unloaded: longer than a request may wait to be asked again, and be answered."""
+RETRY_S: Final = 3600.0
+"""Seconds until a part is tried again that may not be loaded, or that the server did not load."""
+RETRY_FILES_S: Final = 60.0
+"""Seconds until its files are looked for again."""
+LOOK_S: Final = 10.0
+"""Seconds between two looks for parts that nobody wants any more."""
+
+DENIED: Final = "denied"
+NO_FILES: Final = "no_files"
+
+
+@dataclass(slots=True)
+class _Held:
+    part: Part
+    base: str
+    wanted: float
+    """Monotonic seconds when it was last wanted."""
+    loaded: bool = False
+    retry: float = 0.0
+    """Monotonic seconds before which it is not loaded."""
+
+
+class PartLoader:
+    """Loads what is wanted, a few parts at a time, and unloads it again."""
+
+    def __init__(
+        self,
+        client: ShadowClient,
+        at_once: int,
+        folder_of: Callable[[Part], str],
+        refused: Callable[[Part, str], str],
+        metrics: PairMetrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """folder_of: path from which the server can load a part, "" for none. refused: why a part may not be loaded from a path,
+        one word, "" when it may."""
+        self._client = client
+        self._at_once = at_once
+        self._folder_of = folder_of
+        self._refused = refused
+        self._metrics = metrics
+        self._clock = clock
+        self._held: dict[str, _Held] = {}
+        """Name -> part, also of those that are not loaded yet or could not be."""
+        self._left_behind: set[str] = set()
+        self._hidden: set[str] = set()
+        """All names that were ours at any time, for a list that was read before one of them was unloaded may come after that."""
+        self._listed = False
+        self._changed = asyncio.Event()
+
+    @property
+    def served(self) -> list[Combination]:
+        """What is loaded now, as single adapters."""
+        return [Combination(name, one.base, (one.part,)) for name, one in self._held.items() if one.loaded]
+
+    def without_ours(self, models: Sequence[ServedModel]) -> list[ServedModel]:
+        """The server's list without what was loaded here, or left behind by a process before this one."""
+        if not self._listed:
+            self._listed = True
+            self._left_behind = {model.name for model in models if model.parent and model.name.startswith(PREFIX)}
+            self._hidden |= self._left_behind
+            self._changed.set()
+        return [model for model in models if model.name not in self._hidden]
+
+    def want(self, parts: Sequence[Part], base: str) -> None:
+        """These parts, which nobody serves by themselves, are to be asked; never waits."""
+        now = self._clock()
+        for part in parts:
+            held = self._held.get(name_of(part))
+            if held is None:
+                held = self._held[name_of(part)] = _Held(part, base, now)
+            held.wanted = now
+            if not held.loaded:
+                self._changed.set()
+
+    async def run(self) -> None:
+        """Load and unload for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            self._changed.clear()
+            await self.look()
+
+    async def look(self) -> None:
+        """Unload what was left behind and what nobody wants, then load what is wanted, while there is room."""
+        for name in sorted(self._left_behind):
+            if await self._unload(name):
+                self._left_behind.discard(name)
+        now = self._clock()
+        for name, held in [item for item in self._held.items() if now - item[1].wanted > IDLE_S]:
+            if not held.loaded or await self._unload(name):
+                held.loaded = False
+                if now >= held.retry:
+                    del self._held[name]
+        for name, held in list(self._held.items()):
+            room = sum(one.loaded for one in self._held.values()) < self._at_once
+            if room and not held.loaded and now >= held.retry and now - held.wanted <= IDLE_S:
+                await self._load(name, held)
+        self._metrics.loaded.set(sum(one.loaded for one in self._held.values()))
+
+    async def unload_all(self) -> None:
+        """At the end; what the server does not take then is found in its list at the next start."""
+        for name, held in self._held.items():
+            if held.loaded and await self._unload(name):
+                held.loaded = False
+        self._metrics.loaded.set(0)
+
+    async def _load(self, name: str, held: _Held) -> None:
+        result = await self._loaded(name, held)
+        self._metrics.loads(result).inc()
+        held.loaded = result == OK
+        if held.loaded:
+            log.info("part %s is loaded as %s, to be asked alone", held.part.adapter, name)
+        else:
+            held.retry = self._clock() + (RETRY_FILES_S if result == NO_FILES else RETRY_S)
+            log.warning("part %s cannot be loaded to be asked alone: %s", held.part.adapter, result)
+
+    async def _loaded(self, name: str, held: _Held) -> str:
+        path = self._folder_of(held.part)
+        if not path:
+            return NO_FILES
+        if self._refused(held.part, path):
+            return DENIED
+        self._hidden.add(name)
+        try:
+            await self._client.load(name, path)
+        except ShadowError as error:
+            return str(error)
+        return OK
+
+    async def _unload(self, name: str) -> bool:
+        try:
+            await self._client.unload(name)
+        except ShadowError as error:
+            log.warning("%s cannot be unloaded: %s", name, error)
+            return False
+        log.info("%s is unloaded", name)
+        return True
+
+
+def name_of(part: Part) -> str:
+    """The name under which this part is loaded: by its contents where they are known."""
+    return PREFIX + hashlib.sha256((part.digest or part.adapter).encode()).hexdigest()[:12]
