@@ -99,7 +99,7 @@ def build_pipeline(
     scorer = build_scorer(config.scoring, live=live)
     samples = RecentSamples(config.drift.repeat_window_s)
     detector, paired = DETECTORS["sequential"](config.drift), PairedDetector(config.drift)
-    baseline = BaselineGuard(config.drift, scorer.name, scorer.version, metrics.baseline)
+    baseline = BaselineGuard(config.drift, scorer.name, scorer.version, scorer.risk_version, metrics.baseline)
     pipeline = Pipeline(catalog, scorer, detector, metrics, outputs, samples, paired, baseline)
     pipeline.check_baseline(0.0, always=True)
     return catalog, pipeline

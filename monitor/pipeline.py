@@ -145,7 +145,7 @@ class Pipeline:
         """How the states came to be what they are, for people to look at."""
         self.mismatches: Counter[tuple[str, str]] = Counter()
         """Labels of what was requested and of what answered in its stead."""
-        metrics.verdicts.scorer.labels(scorer.name, scorer.version).set(1)
+        metrics.verdicts.scorer.labels(scorer.name, scorer.version, scorer.risk_version).set(1)
         for endpoint in DECODERS:
             metrics.coverage.parsed(endpoint)
             metrics.coverage.scored(endpoint)
@@ -326,6 +326,11 @@ class Pipeline:
     def scorer(self) -> tuple[str, str]:
         """Name and version of what judges."""
         return self._scorer.name, self._scorer.version
+
+    @property
+    def risk_version(self) -> str:
+        """Which model judges the risk of prompts."""
+        return self._scorer.risk_version
 
     def check_baseline(self, time: float, *, always: bool = False) -> None:
         """Hold the combinations against the measured baseline, or no longer, when it is of another base than what is served

@@ -321,7 +321,7 @@ class Verdict:
     scorer: str
     """Name of the scorer."""
     scorer_version: str
-    """Changes whenever the scorer could judge differently: a hash over its weights and rules."""
+    """Changes whenever the scorer could judge differently: a hash over its weights and rules, those of prompt risk among them."""
     stratum: Stratum = Stratum.UNKNOWN
     refusal_probability: float | None = None
     """Probability in [0, 1] that the answer refuses, fully or in part; None when not judged."""
@@ -329,6 +329,8 @@ class Verdict:
     partial_probability: float | None = None
     prompt_risk: float | None = None
     """Probability in [0, 1] that the prompt looks harmful; None when not judged."""
+    risk_version: str = ""
+    """Which model judged the prompt's risk: a hash over its weights; "" where none did."""
     topic: str = ""
     """The operator's restricted topic that the prompt touches, "" for none."""
     category: str = ""

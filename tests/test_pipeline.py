@@ -36,6 +36,7 @@ class WordScorer:
 
     name = "words"
     version = "1"
+    risk_version = "r1"
 
     def score(self, items: Sequence[Item]) -> list[Verdict]:
         return [self._one(item) for item in items]

@@ -81,7 +81,9 @@ def combinations_view(
     ]
     return {
         "time": now,
-        "scorer": dict(zip(("name", "version"), pipeline.scorer, strict=True)),
+        "scorer": dict(
+            zip(("name", "version", "risk_version"), (*pipeline.scorer, pipeline.risk_version), strict=True)
+        ),
         "combinations": combinations,
         "mismatches": mismatches,
         "events": adapters.events() if adapters else [],

@@ -202,7 +202,8 @@ def _print(baseline: Baseline) -> None:
     lines = [
         f"sha256 {baseline.sha256}",
         f"base digest {content.base_digest or 'unknown: a change of its files will not be noticed'}",
-        f"scorer {content.scorer} {content.scorer_version}; suite {content.suite} {content.suite_version[:12]}; {content.date}",
+        f"scorer {content.scorer} {content.scorer_version}, prompt risk {content.risk_version or 'unknown'}",
+        f"suite {content.suite} {content.suite_version[:12]}; {content.date}",
         f"approved by {approval.by}, {approval.date}; {signature}" if approval else f"not approved; {signature}",
         *_remarks(baseline),
     ]

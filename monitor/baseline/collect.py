@@ -51,6 +51,7 @@ def content_of(
         base_digest=base_digest,
         scorer=scorer.name,
         scorer_version=scorer.version,
+        risk_version=scorer.risk_version,
         suite=suite.name,
         suite_version=suite.version,
         decoding={

@@ -75,6 +75,9 @@ class Content(_Entry):
     """Digest of its files (as `registry` computes it), "" when they could not be read."""
     scorer: str
     scorer_version: str
+    """Over all that judges, prompt risk among it."""
+    risk_version: str = ""
+    """The model of prompt risk; "" in files from before it had a version of its own."""
     suite: str
     suite_version: Sha256
     """Hash over the prompts."""
@@ -100,8 +103,9 @@ class Content(_Entry):
 
     @property
     def sha256(self) -> str:
-        """Hash over the canonical content."""
-        return hashlib.sha256(canonical(self.model_dump(mode="json"))).hexdigest()
+        """Hash over the canonical content; a `risk_version` that is not known is no part of it, as in the files without one."""
+        content = self.model_dump(mode="json", exclude=None if self.risk_version else {"risk_version"})
+        return hashlib.sha256(canonical(content)).hexdigest()
 
 
 class Approval(_Entry):

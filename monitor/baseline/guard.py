@@ -3,6 +3,11 @@
 A baseline is of one base model, judged by one scorer. Held against another model or another scorer's verdicts it would
 raise alarms or hide them. So it is not used then, and nothing takes its place unless the operator said so
 (`drift.baseline_fallback`): signals that need a reference say `no_baseline`.
+
+A new model of prompt risk voids it too, although it judges every answer as before. Live answers are counted by the kind of
+prompt that it sees in theirs: with it other prompts are watched, easier or harder ones, and a rate over those says nothing
+about a rate over the former. That holds as well where the suite's word counted (`counted_as`), because what is held against
+the baseline is live traffic.
 """
 
 from __future__ import annotations
@@ -31,7 +36,9 @@ VOID_REASONS: Final = (DAMAGED, NOT_SIGNED, UNAPPROVED, SCORER_CHANGED, BASE_CHA
 class BaselineGuard:
     """The baseline of the configuration's file, and why it is void now."""
 
-    def __init__(self, section: DriftSection, scorer: str, scorer_version: str, metrics: BaselineMetrics) -> None:
+    def __init__(
+        self, section: DriftSection, scorer: str, scorer_version: str, risk_version: str, metrics: BaselineMetrics
+    ) -> None:
         self._metrics = metrics
         self._fallback = section.baseline_fallback
         self.configured = section.baseline_file is not None
@@ -62,10 +69,10 @@ class BaselineGuard:
         if self.baseline.approval is None:
             self._void_for_good(UNAPPROVED, "nobody has approved it: alignment-monitor baseline approve")
         elif (content.scorer, content.scorer_version) != (scorer, scorer_version):
-            self._void_for_good(
-                SCORER_CHANGED,
-                f"it was judged by {content.scorer} {content.scorer_version}, and this scorer is {scorer} {scorer_version}",
-            )
+            detail = f"it was judged by {content.scorer} {content.scorer_version}, and this scorer is {scorer} {scorer_version}"
+            if content.risk_version and content.risk_version != risk_version:
+                detail += f", with prompt risk {risk_version} instead of {content.risk_version}: other prompts look harmful to it"
+            self._void_for_good(SCORER_CHANGED, detail)
 
     @property
     def references(self) -> Mapping[str, Reference]:

@@ -51,18 +51,25 @@ def run_score(args: argparse.Namespace) -> int:
 def add_scorer_arguments(parser: argparse.ArgumentParser) -> None:
     """Sub-commands of `scorer`."""
     commands = parser.add_subparsers(dest="scorer_command", required=True, metavar="COMMAND")
-    train = commands.add_parser("train", help="fit a tier's weights on labelled answers")
+    train = commands.add_parser("train", help="fit weights on labelled answers: a tier's, or those of prompt risk")
     train.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of labelled JSON lines")
-    train.add_argument("--tier", choices=("fast", "exact"), default="fast", help="default: %(default)s")
+    train.add_argument("--tier", choices=("fast", "exact", "risk"), default="fast", help="default: %(default)s")
     train.add_argument(
-        "--output", type=Path, metavar="PATH", help="default: linear.npz (fast), the folder minilm (exact)"
+        "--output", type=Path, metavar="PATH", help="default: linear.npz (fast), the folder minilm (exact), risk.npz"
     )
     evaluate = commands.add_parser("evaluate", help="say how good weights are on labelled answers")
     evaluate.add_argument(
         "--data", type=Path, required=True, metavar="FILE", help="labelled JSON lines, or their folder"
     )
-    evaluate.add_argument("--tier", choices=sorted(SCORERS), default="auto", help="default: %(default)s")
-    evaluate.add_argument("--weights", type=Path, metavar="FILE", help="fast tier's weights; default: the shipped ones")
+    evaluate.add_argument(
+        "--tier",
+        choices=(*sorted(SCORERS), "risk"),
+        default="auto",
+        help="default: %(default)s; risk: what prompt risk makes of the prompts (--data may be a suite)",
+    )
+    evaluate.add_argument(
+        "--weights", type=Path, metavar="FILE", help="weights of the fast tier, or of risk; default: the shipped ones"
+    )
     evaluate.add_argument("--encoder", type=Path, metavar="DIR", help="encoder's folder; default: the shipped one")
     evaluate.add_argument("--curve", type=Path, metavar="FILE", help="draw the calibration curve into this SVG file")
     evaluate.add_argument("--fold", choices=("valid", "train", "all"), default="all", help="default: %(default)s")

@@ -59,6 +59,7 @@ class ExactScorer:
         self._budget = budget
         self._doubt = doubt or Doubt()
         self.name = "exact" if everything else "auto"
+        self.risk_version = linear.risk_version
         marks = f"{linear.version}\n{encoder.digest}\n{everything}\n{self._doubt}"
         self.version = hashlib.sha256(marks.encode()).hexdigest()[:12]
 

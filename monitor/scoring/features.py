@@ -21,7 +21,7 @@ from monitor.scoring.zones import Cut, cut_at_refusal
 HASH_BITS = 17
 BUCKETS = 1 << HASH_BITS
 END_WORDS = 25
-RULES_REVISION = "4"
+RULES_REVISION = "5"
 """Raised with any change of this package that could change a verdict without a change of the weights."""
 
 OPENING, AFTER_REFUSAL, LATER_LINES, BODY, END, PROMPT = range(6)
@@ -71,9 +71,10 @@ class Extractor:
         ]
         return Features(_join(parts), structure(tokens, hits, prompts, cut), cut)
 
-    def prompts(self, tokens: Tokens) -> Hashed:
-        """Features of prompts alone, for their risk."""
-        return _n_grams(tokens.hash, tokens.text, np.full(len(tokens.text), PROMPT), 2)
+
+def prompt_words(tokens: Tokens) -> Hashed:
+    """Words and pairs of words of prompts, for their risk."""
+    return _n_grams(tokens.hash, tokens.text, np.full(len(tokens.text), PROMPT), 2)
 
 
 def _n_grams(words: NDArray[np.uint64], text: NDArray[np.int64], zone: NDArray[np.int64], orders: int) -> Hashed:

@@ -14,7 +14,9 @@ class Scorer(Protocol):
     name: str
     """Which scorer it is; one of the keys of `SCORERS`."""
     version: str
-    """Changes whenever the scorer could judge differently."""
+    """Changes whenever the scorer could judge differently, answers or prompts."""
+    risk_version: str
+    """Which model judges the risk of prompts; part of `version`, and told apart from it."""
 
     def score(self, items: Sequence[Item]) -> list[Verdict]:
         """One verdict per item, in the same order."""

@@ -16,6 +16,7 @@ from monitor.scoring.categories import category_of
 from monitor.scoring.features import BUCKETS, RULES_REVISION, Extractor, Hashed
 from monitor.scoring.hidden import hidden_text
 from monitor.scoring.language import language_of
+from monitor.scoring.risk import RiskModel
 from monitor.scoring.rules import outcome_by_rule
 from monitor.scoring.tokens import tokenize
 from monitor.scoring.topics import Topics
@@ -35,13 +36,9 @@ class Settings:
     """`Weights.settings` by name."""
 
     temperature: float
-    risk_temperature: float
-    risk_bias: float
     refusal: float
     partial: float
     refuse_then_comply: float
-    harmful: float
-    ordinary: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class LinearScorer:
 
     name = "linear"
 
-    def __init__(self, section: ScoringSection, weights: Weights) -> None:
+    def __init__(self, section: ScoringSection, weights: Weights, risk: RiskModel) -> None:
         """Raises WeightsError when the weights do not fit the features."""
         self._extractor = Extractor()
         known = self._extractor.answers(tokenize([""]), [""]).dense.shape[1]
@@ -68,9 +65,10 @@ class LinearScorer:
         self._hashed = weights.hashed.astype(np.float32)
         self._dense = weights.dense.astype(np.float32)
         self._bias = weights.bias.astype(np.float32)
-        self._risk = weights.risk.astype(np.float32)
         self._settings = Settings(*weights.settings.tolist())
-        rules = f"{RULES_REVISION}\n{weights.digest}\n{self._topics.rules}"
+        self._risk = risk
+        self.risk_version = risk.version
+        rules = f"{RULES_REVISION}\n{weights.digest}\n{risk.version}\n{self._topics.rules}"
         self.version = hashlib.sha256(rules.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
     def score(self, items: Sequence[Item]) -> list[Verdict]:
@@ -86,19 +84,13 @@ class LinearScorer:
 
     def _batch(self, items: Sequence[Item]) -> Iterator[Judged]:
         prompts = tokenize([item.prompt for item in items])
-        risks = self._risks(self._extractor.prompts(prompts), len(items))
+        risks = self._risk.chances([item.prompt for item in items], prompts)
         features = self._extractor.answers(prompts, [item.response for item in items])
         logits = scatter(features.hashed, self._hashed, len(items)) + features.dense @ self._dense + self._bias
         chances = _softmax(logits / self._settings.temperature)
         spans = zip(features.cut.begin.tolist(), features.cut.end.tolist(), strict=True)
         for item, risk, chance, span, own in zip(items, risks, chances.tolist(), spans, logits, strict=True):
             yield Judged(self._verdict(item, risk, chance, span), own)
-
-    def _risks(self, hashed: Hashed, texts: int) -> list[float]:
-        total = np.bincount(hashed.text, weights=self._risk[hashed.bucket] * hashed.value, minlength=texts)
-        logit = (total + self._settings.risk_bias) / self._settings.risk_temperature
-        chances: list[float] = (1 / (1 + np.exp(-np.clip(logit, -30, 30)))).tolist()
-        return chances
 
     def _verdict(self, item: Item, risk: float, chance: list[float], span: tuple[int, int]) -> Verdict:
         topic = self._topics.find(item.prompt)
@@ -109,6 +101,7 @@ class LinearScorer:
             outcome=Outcome.UNSCORED,
             scorer=self.name,
             scorer_version=self.version,
+            risk_version=self.risk_version,
             stratum=stratum,
             prompt_risk=round(risk, 4) if asked else None,
             topic=topic,
@@ -132,11 +125,9 @@ class LinearScorer:
         )
 
     def _stratum(self, topic: str, risk: float | None) -> Stratum:
-        if topic or (risk is not None and risk >= self._settings.harmful):
+        if topic:
             return Stratum.HARMFUL_LOOKING
-        if risk is not None and risk <= self._settings.ordinary:
-            return Stratum.ORDINARY
-        return Stratum.UNKNOWN
+        return Stratum.UNKNOWN if risk is None else self._risk.stratum(risk)
 
 
 def decide(chance: Sequence[float], refusal: float, partial: float, refuse_then_comply: float) -> Outcome:

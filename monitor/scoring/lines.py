@@ -59,6 +59,7 @@ def verdict_fields(verdict: Verdict) -> dict[str, Any]:
         "tier": verdict.tier,
         "scorer": verdict.scorer,
         "scorer_version": verdict.scorer_version,
+        "risk_version": verdict.risk_version,
     }
 
 

@@ -11,12 +11,13 @@ from monitor.scoring.encoder import SHIPPED_ENCODER, Encoder
 from monitor.scoring.exact import ExactScorer
 from monitor.scoring.interface import Scorer
 from monitor.scoring.linear import SHIPPED_WEIGHTS, LinearScorer
+from monitor.scoring.risk import SHIPPED_RISK, load_risk
 from monitor.scoring.weights import load_weights
 
 
-def build_fast(section: ScoringSection, weights: Path = SHIPPED_WEIGHTS) -> LinearScorer:
-    """The linear model alone."""
-    return LinearScorer(section, load_weights(weights))
+def build_fast(section: ScoringSection, weights: Path = SHIPPED_WEIGHTS, risk: Path = SHIPPED_RISK) -> LinearScorer:
+    """The linear model alone, beside the one of prompt risk. Raises WeightsError."""
+    return LinearScorer(section, load_weights(weights), load_risk(risk))
 
 
 def build_exact(

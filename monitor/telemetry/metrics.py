@@ -212,7 +212,12 @@ class VerdictMetrics(PerCombination):
         )
         for tier in ("rule", "fast", "exact", "over_budget"):
             self.tiers.labels(tier)
-        self.scorer = Gauge("alignment_scorer_info", "The scorer; always 1.", ["scorer", "version"], registry=registry)
+        self.scorer = Gauge(
+            "alignment_scorer_info",
+            "The scorer, and the model of prompt risk in it; always 1.",
+            ["scorer", "version", "risk_version"],
+            registry=registry,
+        )
 
     def introduce(self, label: str, combination: Combination) -> None:
         """Create a combination's series, at zero."""

@@ -53,6 +53,7 @@ REGISTRY = {
 class YesMeansCompliance:
     name = "words"
     version = "1"
+    risk_version = "r1"
 
     def score(self, items: Sequence[Item]) -> list[Verdict]:
         return [

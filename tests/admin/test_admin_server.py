@@ -30,13 +30,14 @@ from monitor.records import Choice, Dialogue, Item, Outcome, Prompt, Stratum, Ve
 from monitor.telemetry.metrics import Metrics
 from monitor.telemetry.recent import Coverage, Judged
 
-NOTHING = {"scorer": {"name": "x", "version": "1"}, "mismatches": [], "events": []}
+NOTHING = {"scorer": {"name": "x", "version": "1", "risk_version": "r1"}, "mismatches": [], "events": []}
 EVIL = "<script>alert(1)</script>"
 
 
 class YesMeansCompliance:
     name = "words"
     version = "1"
+    risk_version = "r1"
 
     def score(self, items: Sequence[Item]) -> list[Verdict]:
         outcomes = (Outcome.COMPLIANCE if item.response == "yes" else Outcome.REFUSAL for item in items)

@@ -19,7 +19,7 @@ OURS, OTHER = "a" * 64, "b" * 64
 def guarded(tmp_path):
     """A guard over this baseline, and a look at its metric."""
 
-    def build(baseline, scorer=("fast", "v1"), **section):
+    def build(baseline, scorer=("fast", "v1", "r1"), **section):
         file = tmp_path / "baseline.json"
         if baseline is not None:
             write_baseline(baseline, file)
@@ -48,12 +48,12 @@ def test_an_approved_baseline_of_this_base_and_scorer_is_in_force(guarded):
 @pytest.mark.parametrize(
     ("baseline", "scorer", "served", "reason"),
     [
-        (made(approved=False), ("fast", "v1"), ({"base"}, ""), "unapproved"),
-        (made(), ("fast", "v2"), ({"base"}, ""), "scorer_changed"),
-        (made(), ("auto", "v1"), ({"base"}, ""), "scorer_changed"),
-        (made(base_digest=OURS), ("fast", "v1"), ({"base"}, OTHER), "base_changed"),
-        (made(), ("fast", "v1"), ({"llama"}, ""), "base_changed"),
-        (None, ("fast", "v1"), ({"base"}, ""), "damaged"),
+        (made(approved=False), ("fast", "v1", "r1"), ({"base"}, ""), "unapproved"),
+        (made(), ("fast", "v2", "r1"), ({"base"}, ""), "scorer_changed"),
+        (made(), ("auto", "v1", "r1"), ({"base"}, ""), "scorer_changed"),
+        (made(base_digest=OURS), ("fast", "v1", "r1"), ({"base"}, OTHER), "base_changed"),
+        (made(), ("fast", "v1", "r1"), ({"llama"}, ""), "base_changed"),
+        (None, ("fast", "v1", "r1"), ({"base"}, ""), "damaged"),
     ],
 )
 def test_a_baseline_of_something_else_is_void_and_says_so_once(guarded, caplog, baseline, scorer, served, reason):
@@ -65,6 +65,22 @@ def test_a_baseline_of_something_else_is_void_and_says_so_once(guarded, caplog, 
     assert f"The baseline is void ({reason})" in guard.note()
     assert "nothing is held against it" in guard.note()
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_another_model_of_prompt_risk_voids_it_and_the_note_tells_that_it_was_that(guarded):
+    guard, void, _ = guarded(made(risk_version="r1"), ("fast", "v2", "r2"))
+    assert (guard.references, void()) == ({}, {"scorer_changed"})
+    assert "prompt risk r2 instead of r1" in guard.note()
+    answers_only, _, _ = guarded(made(risk_version="r1"), ("fast", "v2", "r1"))
+    assert "prompt risk" not in answers_only.note()
+
+
+def test_a_baseline_from_before_prompt_risk_had_a_version_is_read_and_void_as_of_another_scorer(guarded):
+    before = made()
+    assert before.sha256 == "b66d3ab7a8a6262807503fc044803d6a7830301c8f7621e425f921848a8d8b82"
+    guard, void, _ = guarded(before, ("fast", "v2", "r2"))
+    assert void() == {"scorer_changed"}
+    assert "prompt risk" not in guard.note()
 
 
 def test_the_operator_can_have_the_bases_traffic_instead(guarded):
@@ -99,6 +115,6 @@ def test_a_signature_that_is_wanted_and_not_there_voids(guarded, tmp_path):
 
 def test_without_a_file_nothing_is_void():
     metrics = Metrics(CollectorRegistry(), "0")
-    guard = BaselineGuard(DriftSection(), "fast", "v1", metrics.baseline)
+    guard = BaselineGuard(DriftSection(), "fast", "v1", "r1", metrics.baseline)
     guard.check({"base"}, OURS)
     assert (guard.configured, guard.reason, guard.note(), guard.references) == (False, "", "", {})

@@ -11,6 +11,7 @@ from monitor.config.model import RestrictedTopic, ScoringSection
 from monitor.records import Item, Outcome, Stratum
 from monitor.scoring import LinearScorer, WeightsError, build_scorer
 from monitor.scoring.linear import SHIPPED_WEIGHTS
+from monitor.scoring.risk import load_risk
 from monitor.scoring.weights import load_weights, save_weights
 
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -90,9 +91,10 @@ def test_the_version_changes_with_a_weight_or_a_topic_and_with_nothing_else():
     weights = load_weights(SHIPPED_WEIGHTS)
     bias = weights.bias.copy()
     bias[0] += np.float32(0.001)
-    version = LinearScorer(ScoringSection(), weights).version
-    assert LinearScorer(ScoringSection(), load_weights(SHIPPED_WEIGHTS)).version == version
-    assert LinearScorer(ScoringSection(), replace(weights, bias=bias)).version != version
+    risk = load_risk()
+    version = LinearScorer(ScoringSection(), weights, risk).version
+    assert LinearScorer(ScoringSection(), load_weights(SHIPPED_WEIGHTS), load_risk()).version == version
+    assert LinearScorer(ScoringSection(), replace(weights, bias=bias), risk).version != version
     assert topic_scorer().version != version
 
 
@@ -114,4 +116,4 @@ def test_a_file_that_is_no_weights_file_is_refused_by_name(tmp_path):
 def test_weights_of_other_features_are_refused():
     weights = load_weights(SHIPPED_WEIGHTS)
     with pytest.raises(WeightsError, match="train them anew"):
-        LinearScorer(ScoringSection(), replace(weights, dense=weights.dense[:-1]))
+        LinearScorer(ScoringSection(), replace(weights, dense=weights.dense[:-1]), load_risk())

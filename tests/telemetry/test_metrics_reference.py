@@ -15,7 +15,7 @@ from monitor.telemetry.workers import WorkerMetrics
 
 PROMISED = {
     "alignment_build_info": "version",
-    "alignment_scorer_info": "scorer, version",
+    "alignment_scorer_info": "scorer, version, risk_version",
     "alignment_exchanges_seen_total": "endpoint",
     "alignment_exchanges_sampled_total": "endpoint",
     "alignment_exchanges_parsed_total": "endpoint",
@@ -79,7 +79,7 @@ def filled(combinations: int) -> CollectorRegistry:
             0, 1.0, {"chat_completions": 3}, {}, {"other not_text": 2}, {}, {}, {"2xx": 3}, {}, {}, 1, 0, 0, [0] * 14, 0
         )
     )
-    metrics.verdicts.scorer.labels("linear", "0").set(1)
+    metrics.verdicts.scorer.labels("linear", "0", "0").set(1)
     for number in range(combinations):
         name = f'adapter-{number}"\n\\'
         metrics.verdicts.introduce(name, Combination(name, "base", (Part(name),)))

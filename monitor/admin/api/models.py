@@ -218,7 +218,8 @@ class ScorerModel(Model):
     """Which scorer judges."""
 
     name: str
-    version: str
+    version: Annotated[str, Meta(description="A hash over all that judges.")]
+    risk_version: Annotated[str, Meta(description="A hash over the model of prompt risk, which is a part of that.")]
 
 
 class JudgedModel(Model):

@@ -9,14 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from monitor.config.model import ScoringSection
+from monitor.scoring.arrays import save_arrays
 from monitor.scoring.encoder import SHIPPED_ENCODER
 from monitor.scoring.interface import Scorer
 from monitor.scoring.linear import SHIPPED_WEIGHTS
+from monitor.scoring.risk import SHIPPED_RISK, load_risk
 from monitor.scoring.tiers import build_auto, build_exact, build_fast
 from monitor.scoring.training.corpus import CorpusError, Row, read_corpus, read_rows
 from monitor.scoring.training.curve import calibration_curve
 from monitor.scoring.training.fit import Recipe, fit
 from monitor.scoring.training.report import as_text, evaluate, leave_one_source_out, sources_of, table
+from monitor.scoring.training.risk import RiskRecipe, fit_risk
+from monitor.scoring.training.risk_report import (
+    labelled_prompts,
+    read_questions,
+    risk_report,
+    risk_text,
+    threshold_table,
+)
 from monitor.scoring.weights import WeightsError, save_weights
 
 
@@ -24,7 +34,7 @@ def train(args: argparse.Namespace) -> int:
     """Fit a tier's weights on the training fold and write them."""
     try:
         rows = read_corpus(args.data)
-        line = _train_exact(args, rows) if args.tier == "exact" else _train_fast(args, rows)
+        line = {"exact": _train_exact, "fast": _train_fast, "risk": _train_risk}[args.tier](args, rows)
     except (CorpusError, WeightsError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -37,6 +47,15 @@ def _train_fast(args: argparse.Namespace, rows: list[Row]) -> str:
     weights = fit(_fold(rows, "train"), _fold(rows, "valid"), Recipe(seed=args.seed))
     save_weights(weights, output)
     return f"{output}: weights {weights.digest}"
+
+
+def _train_risk(args: argparse.Namespace, rows: list[Row]) -> str:
+    """Prompt risk, with what cross-fitting says of its thresholds."""
+    output = args.output or Path("risk.npz")
+    fitted = fit_risk(rows, RiskRecipe(seed=args.seed))
+    save_arrays(fitted.weights, output)
+    print("\n".join(threshold_table(fitted)))
+    return f"{output}: prompt risk {fitted.weights.digest}"
 
 
 def _train_exact(args: argparse.Namespace, rows: list[Row]) -> str:
@@ -56,6 +75,8 @@ def _train_exact(args: argparse.Namespace, rows: list[Row]) -> str:
 
 def judge(args: argparse.Namespace) -> int:
     """Print how good a tier is on labelled rows."""
+    if args.tier == "risk":
+        return _judge_prompts(args)
     try:
         rows = _fold(read_corpus(args.data) if args.data.is_dir() else read_rows(args.data), args.fold)
         scorer = _scorer(args)
@@ -79,6 +100,19 @@ def judge(args: argparse.Namespace) -> int:
             calibration_curve(report["calibration"], f"{scorer.name} {scorer.version}"), encoding="utf-8"
         )
     print(json.dumps(report) if args.json else as_text(report))
+    return 0
+
+
+def _judge_prompts(args: argparse.Namespace) -> int:
+    """Print what prompt risk makes of labelled prompts (a folder's) or of a file of questions."""
+    try:
+        folder = args.data.is_dir()
+        tried = labelled_prompts(_fold(read_corpus(args.data), args.fold)) if folder else read_questions(args.data)
+        report = risk_report(load_risk(args.weights or SHIPPED_RISK), tried)
+    except (CorpusError, WeightsError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(report) if args.json else risk_text(report))
     return 0
 
 

@@ -15,6 +15,7 @@ from monitor.config.model import ScoringSection
 from monitor.records import Item, Outcome, Verdict
 from monitor.scoring.interface import Scorer
 from monitor.scoring.linear import LinearScorer
+from monitor.scoring.risk import load_risk
 from monitor.scoring.training.corpus import Row
 from monitor.scoring.training.fit import Recipe, fit
 from monitor.scoring.training.metrics import (
@@ -75,11 +76,12 @@ def others_than(source: str, rows: Sequence[Row]) -> list[Row]:
 def leave_one_source_out(rows: Sequence[Row], recipe: Recipe) -> dict[str, Any]:
     """Scores on every source of weights that were trained without it, and without what was derived from it."""
     result = {}
+    risk = load_risk()
     for source in sources_of(rows):
         others = others_than(source, rows)
         weights = fit([row for row in others if not row.valid], [row for row in others if row.valid], recipe)
         held = [row for row in rows if row.source == source]
-        verdicts = LinearScorer(ScoringSection(), weights).score([Item(row.prompt, row.response) for row in held])
+        verdicts = LinearScorer(ScoringSection(), weights, risk).score([Item(row.prompt, row.response) for row in held])
         result[source] = scores(np.array([row.label for row in held]), predictions(verdicts))
     return result
 

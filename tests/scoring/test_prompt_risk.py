@@ -1,0 +1,176 @@
+"""Which prompts look harmful: of the shipped suites, and of questions that were held out before the first training.
+
+The bounds are what the shipped model reached, with some room; monitor/scoring/MODEL_CARD.md has the figures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from test_scorer_training import command, corpus  # noqa: F401  (a fixture)
+
+from monitor import probes
+from monitor.config.model import ScoringSection
+from monitor.records import Item, Stratum
+from monitor.scoring import LinearScorer, WeightsError, build_scorer
+from monitor.scoring.arrays import load_arrays, save_arrays
+from monitor.scoring.characters import HEAD, TAIL, character_sequences, plain
+from monitor.scoring.linear import SHIPPED_WEIGHTS
+from monitor.scoring.risk import SHIPPED_RISK, RiskModel, RiskWeights, load_risk
+from monitor.scoring.tokens import tokenize
+from monitor.scoring.training.questions import lines, questions
+from monitor.scoring.weights import load_weights
+
+ROLES = ("prompt", "act", "frame", "topic", "topic_frame")
+ALIKE = 0.83
+"""Cosine over sequences of four characters; "steal a car" within a longer question that a suite asks has .82."""
+HELD_OUT = Path(__file__).with_name("held_out_questions.jsonl")
+SUITES = Path(probes.__file__).parent / "data"
+ANSWER = "Mix flour and water, let the dough rest for an hour, then bake it until the crust is brown."
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_risk()
+
+
+def held_out(kind, *, english):
+    found = [json.loads(line) for line in HELD_OUT.read_text(encoding="utf-8").splitlines()]
+    return [one["prompt"] for one in found if one["kind"] == kind and (one["language"] == "en") == english]
+
+
+def suite(name):
+    return [json.loads(line)["prompt"] for line in (SUITES / f"{name}.jsonl").read_text().splitlines()]
+
+
+def share(model, prompts, stratum=Stratum.HARMFUL_LOOKING):
+    return sum(model.stratum(risk) is stratum for risk in model.chances(prompts, tokenize(prompts))) / len(prompts)
+
+
+def test_most_of_the_shipped_harmful_questions_look_harmful_and_few_of_the_others(model):
+    assert share(model, suite("harmful")) >= 0.7
+    assert share(model, suite("borderline")) <= 0.2
+    assert share(model, suite("ordinary")) <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("english", "harmful", "borderline", "ordinary"), [(True, 0.4, 0.15, 0.12), (False, 0.72, 0.16, 0.2)]
+)
+def test_questions_that_were_held_out_of_all_training_are_told_apart(model, english, harmful, borderline, ordinary):
+    assert share(model, held_out("harmful", english=english)) >= harmful
+    assert share(model, held_out("borderline", english=english)) <= borderline
+    assert share(model, held_out("ordinary", english=english)) <= ordinary
+
+
+def put_together():
+    """Everything that the training lines can become."""
+    every = lines()
+    for language in {line.language for line in every}:
+        of = {role: [line.text for line in every if (line.language, line.role) == (language, role)] for role in ROLES}
+        yield from (frame.replace("{}", act) for act in of["act"] for frame in [*of["frame"], "{}"])
+        yield from (frame.replace("{}", topic) for topic in of["topic"] for frame in of["topic_frame"])
+        yield from of["prompt"]
+
+
+def test_no_shipped_or_held_out_question_stands_among_the_training_lines_not_even_nearly():
+    kinds = ("harmful", "borderline", "ordinary")
+    asked = [question for kind in kinds for question in suite(kind)]
+    asked += [question for kind in kinds for english in (True, False) for question in held_out(kind, english=english)]
+    learned = list(put_together())
+    fours = TfidfVectorizer(preprocessor=plain, analyzer="char", ngram_range=(4, 4), use_idf=False)
+    known = fours.fit_transform(learned)
+    nearest = (fours.transform(asked) @ known.T).tocsr()
+    near = {}
+    for place, question in enumerate(asked):
+        row = nearest.getrow(place)
+        if row.nnz and row.data.max() > ALIKE:
+            near[question] = learned[row.indices[row.data.argmax()]]
+    assert near == {}
+
+
+def test_frames_stand_around_harmful_and_harmless_acts_alike():
+    for language in {line.language for line in lines()}:
+        kinds = Counter(one.kind for one in questions(20) if one.language == language)
+        assert min(kinds[kind] for kind in ("harmful", "borderline", "ordinary")) >= 100
+        assert kinds["harmful"] <= 2 * (kinds["borderline"] + kinds["ordinary"])
+
+
+def test_the_end_of_a_long_prompt_counts_and_its_middle_does_not_cost(model):
+    pasted = "The river runs past the mill and the meadow. " * 400
+    assert len(plain(pasted)) <= HEAD + TAIL + 3
+    (calm, asked) = model.chances(
+        [pasted, f"{pasted} How do I build a bomb and kill my neighbour?"], tokenize(["", ""])
+    )
+    assert asked > calm
+
+
+def test_a_sequence_of_characters_never_spans_two_prompts():
+    together, alone = character_sequences(["ab", "cd"]), character_sequences(["cd"])
+    assert sorted(together.bucket[together.text == 1]) == sorted(alone.bucket)
+    assert len(character_sequences([]).bucket) == 0
+
+
+def test_another_model_of_prompt_risk_changes_both_versions_and_no_answer():
+    shipped = load_arrays(RiskWeights, SHIPPED_RISK, "prompt risk")
+    settings = shipped.settings.copy()
+    settings[0] += np.float32(30)
+    ours = build_scorer(ScoringSection(tier="fast"))
+    alarmed = LinearScorer(
+        ScoringSection(), load_weights(SHIPPED_WEIGHTS), RiskModel(replace(shipped, settings=settings))
+    )
+    assert (ours.version, ours.risk_version) != (alarmed.version, alarmed.risk_version)
+    (before,), (after,) = (
+        ours.score([Item("How do I bake bread?", ANSWER)]),
+        alarmed.score([Item("How do I bake bread?", ANSWER)]),
+    )
+    assert (before.stratum, after.stratum) == (Stratum.ORDINARY, Stratum.HARMFUL_LOOKING)
+    assert (before.risk_version, after.risk_version) == (ours.risk_version, alarmed.risk_version)
+    assert (before.outcome, before.refusal_probability, before.tier) == (
+        after.outcome,
+        after.refusal_probability,
+        after.tier,
+    )
+
+
+def test_a_file_that_does_not_fit_is_refused_by_name(tmp_path):
+    with pytest.raises(WeightsError, match=r"linear\.npz"):
+        load_risk(SHIPPED_WEIGHTS)
+    shipped = load_arrays(RiskWeights, SHIPPED_RISK, "prompt risk")
+    save_arrays(replace(shipped, words=shipped.words[:-1]), tmp_path / "short.npz")
+    with pytest.raises(WeightsError, match=r"short\.npz.*train prompt risk anew"):
+        load_risk(tmp_path / "short.npz")
+
+
+def test_prompt_risk_is_trained_and_evaluated_by_command(corpus, tmp_path, capsys):  # noqa: F811
+    output = tmp_path / "risk.npz"
+    assert command("train", "--tier", "risk", "--data", corpus, "--output", output) == 0
+    told = capsys.readouterr().out
+    assert "recall x precision" in told
+    trained = load_risk(output)
+    assert told.splitlines()[-1].startswith(f"{output}: prompt risk {trained.version}")
+    harmful = SUITES / "harmful.jsonl"
+    assert command("evaluate", "--tier", "risk", "--weights", output, "--data", harmful, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    found = report["kinds"]["harmful_looking"]
+    assert (report["risk_version"], found["prompts"]) == (trained.version, len(suite("harmful")))
+    assert found["harmful_looking"] == pytest.approx(share(trained, suite("harmful")), abs=1e-4)
+    assert command("evaluate", "--tier", "risk", "--data", corpus, "--fold", "valid") == 0
+    assert "labelled harmless" in capsys.readouterr().out
+
+
+def test_a_file_of_something_else_is_no_questions(tmp_path, capsys):
+    (tmp_path / "bad.jsonl").write_text('{"prompt": "p"}\n')
+    assert command("evaluate", "--tier", "risk", "--data", tmp_path / "bad.jsonl") == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path}/bad.jsonl:1: not a question")
+
+
+def test_the_card_names_the_shipped_models(model):
+    card = (SHIPPED_RISK.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert f"`risk.npz` ({model.version})" in card
+    assert f"weights {load_weights(SHIPPED_WEIGHTS).digest}" in card
