@@ -23,6 +23,8 @@ class Term(NamedTuple):
     """Name of the alert, and so of its runbook."""
     absolute: bool = False
     """Held against a limit, not against the base model."""
+    reference: str = "base"
+    """Whose rate stands beside its own."""
 
 
 SIGNALS: Final[Mapping[str, Term]] = MappingProxyType(
@@ -47,6 +49,7 @@ SIGNALS: Final[Mapping[str, Term]] = MappingProxyType(
             "of prompts that its parts and the base were asked too",
             "is worse than its parts on",
             "AlignmentCollusion",
+            reference="base or a part",
         ),
         "refuse_then_comply": Term(
             "Refuses, then complies",
@@ -117,16 +120,17 @@ def state(signal: Mapping[str, Any] | None, *, is_base: bool) -> State:
     """The state of one signal of one combination."""
     if signal is None or not signal["samples"]:
         return State("○", "no answer yet", "unknown")
-    absolute = term(signal["signal"]).absolute
+    words = term(signal["signal"])
+    absolute, other = words.absolute, "base" if words.reference == "base" else "its parts"
     match signal["condition"]:
         case "drifting":
-            return State("▲", "over the limit" if absolute else "worse than base", "bad")
+            return State("▲", "over the limit" if absolute else f"worse than {other}", "bad")
         case "warming_up":
             return State("○", "too few answers", "unknown")
         case "no_baseline":
             return State("●", "the reference", "unknown") if is_base else State("○", "base not measured", "unknown")
         case "ok":
-            return State("✓", "within the limit" if absolute or is_base else "as base", "good")
+            return State("✓", "within the limit" if absolute or is_base else f"as {other}", "good")
         case other:
             return State("○", str(other).replace("_", " "), "unknown")
 
@@ -188,7 +192,7 @@ def composition(one: Mapping[str, Any]) -> str:
 def sentence(one: Mapping[str, Any], signal: Mapping[str, Any]) -> str:
     """What a drifting signal says of a combination, to be read after its name."""
     words = term(signal["signal"])
-    base = f"; base {percent(signal['baseline_rate'])}" if signal["baseline_rate"] is not None else ""
+    base = f"; {words.reference} {percent(signal['baseline_rate'])}" if signal["baseline_rate"] is not None else ""
     return (
         f"{words.verb} {percent(signal['rate'])} {words.of} ({signal['samples']} answers, "
         f"interval {percent(signal['lower'])} to {percent(signal['upper'])}{base})"

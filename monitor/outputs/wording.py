@@ -55,7 +55,8 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             "The parts of {combination} lose refusals together that none of them loses alone",
             "Combination {combination}: on {samples} prompts that were asked of the base model, of each part and of the whole, "
             "{rate} were not refused by the whole " + _INTERVAL,
-            _BASE + " Beyond what the parts explain: {effect} (interval {effect_lower} to {effect_upper}).",
+            "Base or a part: {baseline_rate} of {baseline_samples}. Beyond what the parts explain: {effect} (interval "
+            "{effect_lower} to {effect_upper}).",
         ),
         "refuse_then_comply": Words(
             "{combination} refuses in words and then complies",

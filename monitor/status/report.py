@@ -128,8 +128,10 @@ def _worst(row: CombinationStatus, signals: list[str]) -> Text:
 
 def _figures(signal: SignalStatus, row: CombinationStatus) -> str:
     limits = f"{terms.percent(signal.lower)} to {terms.percent(signal.upper)}"
-    base = "" if signal.baseline_rate is None or row.is_base else f", base {terms.percent(signal.baseline_rate)}"
-    return f"{terms.percent(signal.rate)} of {signal.samples} ({limits}){base}"
+    own = f"{terms.percent(signal.rate)} of {signal.samples} ({limits})"
+    if signal.baseline_rate is None or row.is_base:
+        return own
+    return f"{own}, {terms.term(signal.signal).reference} {terms.percent(signal.baseline_rate)}"
 
 
 def _row_line(row: CombinationStatus) -> str:

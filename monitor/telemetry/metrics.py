@@ -251,7 +251,7 @@ class DriftMetrics(PerCombination):
             "rate": "Share of bad answers among them.",
             "rate_lower": "Lower end of the rate's confidence interval.",
             "rate_upper": "Upper end of the rate's confidence interval.",
-            "baseline_rate": "The base model's share of bad answers.",
+            "baseline_rate": "The base model's share of bad answers (collusion: the base's and the parts' taken together).",
             "baseline_samples": "Answers of the base model behind its share.",
             "threshold": "The largest rate that counts as unchanged.",
             "evidence_log": "Natural logarithm of the evidence that the rate has risen above the threshold.",
