@@ -7,8 +7,8 @@ import binascii
 from pathlib import Path
 from typing import Final
 
+from monitor.config.fields import web_address
 from monitor.config.load import ConfigError
-from monitor.config.model import web_address
 
 LEAST_TOKEN: Final = 16
 """Characters below which a token could be guessed."""
