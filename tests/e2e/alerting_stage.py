@@ -247,11 +247,11 @@ async def recorded_stage(folder: Path, start: SidecarStarter) -> AsyncIterator[S
 
 
 @asynccontextmanager
-async def stage(folder: Path, start: SidecarStarter) -> AsyncIterator[Stage]:
-    """The scripted server and the sidecar before it, ready."""
+async def stage(folder: Path, start: SidecarStarter, **sections: Any) -> AsyncIterator[Stage]:
+    """The scripted server and the sidecar before it, ready. sections: further ones of its configuration."""
     parts = [{"adapter": name} for name in LABEL.split("+")]
     registry = folder / "registry.yaml"
     registry.write_text(yaml.safe_dump({"combinations": [{"served_name": PAIR, "parts": parts, "merge": "linear"}]}))
     adapters = {"registry_file": str(registry), "poll_interval_s": 1, "unload_grace_s": 1}
     async with served(ScriptedServer().application()) as url, aiohttp.ClientSession() as session:
-        yield Stage(folder, session, url, await start(url, {"adapters": adapters}))
+        yield Stage(folder, session, url, await start(url, {"adapters": adapters, **sections}))

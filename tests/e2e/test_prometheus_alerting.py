@@ -3,7 +3,10 @@
 import asyncio
 import html
 import json
+import os
 import re
+import secrets
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -99,7 +102,7 @@ async def test_collusion_makes_exactly_one_page_that_says_all_and_its_unload_end
             r"refused by it \(interval [\d.]+% to [\d.]+%\)\. Base model, on the same prompts: [\d.]+% of \d+\. "
             r"Difference: [\d.]+% \(interval [\d.]+% to [\d.]+%; tolerance 2%\)\. Since 20\d\d-\d\d-\d\d [\d:.]+ \+0000 UTC\. "
             r"Evidence: 10\^[\d.]+, an alarm needs 10\^[\d.]+ \(false alarms are that many answers apart\)\."
-            rf"( Also drifting: [a-z_, ()]+\.)? Sidecar {re.escape(on.admin)}\.",
+            rf"( Also drifting: [a-z_, ()]+\.)?( Cause: [^.]+\.)? Sidecar {re.escape(on.admin)}\.",
             said["description"],
         ), said["description"]
         assert said["action"].startswith(f"Stop routing users to {on.pair.name}, or unload it")
@@ -150,7 +153,14 @@ async def test_collusion_makes_exactly_one_page_that_says_all_and_its_unload_end
 
 
 async def test_every_command_of_every_diagnosis_works_on_a_running_sidecar(tmp_path, sidecar):
-    async with stage(tmp_path, sidecar) as on:
+    (tmp_path / "token").write_text(secrets.token_hex(32))
+    kept = {"enabled": True, "folder": str(tmp_path / "examples")}
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "alignment-monitor").write_text(f'#!/bin/sh\nexec {sys.executable} -m monitor "$@"\n')
+    (bin_folder / "alignment-monitor").chmod(0o755)
+    admin = {"evidence_token_file": str(tmp_path / "token")}
+    async with stage(tmp_path, sidecar, evidence=kept, admin=admin) as on:
         for name in (BASE, CONTROL, PAIR):
             await on.ask(name, 5)
 
@@ -165,6 +175,10 @@ async def test_every_command_of_every_diagnosis_works_on_a_running_sidecar(tmp_p
             "VLLM": on.server_url,
             "COMBINATION": LABEL,
             "SERVED_NAME": PAIR,
+            "FOLDER": kept["folder"],
+            "TOKEN": str(tmp_path / "token"),
+            "PATH": f"{bin_folder}:/usr/local/bin:/usr/bin:/bin",
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         }
         for runbook in RUNBOOKS:
             output, errors = await in_shell(diagnosis(runbook), variables)
