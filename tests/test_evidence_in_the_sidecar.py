@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 from made_exchanges import CHAT, chat_request, chat_response
 from running_sidecar import Sidecar, SidecarStarter, eventually, http_get
 from scripted_upstream import Peer, ScriptedUpstream, plain
@@ -215,7 +214,6 @@ async def test_with_a_key_no_text_can_be_read_in_the_file(
     assert b"alpha" in everything_on_disk(folder)
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not Path("/dev/full").exists(), reason="no way to break a disk")
 async def test_a_folder_that_cannot_be_written_costs_examples_and_nothing_else(
     sidecar: SidecarStarter, scripted: ScriptedUpstream, tmp_path: Path
 ) -> None:

@@ -304,6 +304,8 @@ class Keeper:
         if self._store is None and time.monotonic() >= self._next_try:
             try:
                 self._store = Store(self._folder, self._bounds, self._sealer)
+                if self.problem:  # it would take the little that a look writes, and fail on the next examples again
+                    self._store.try_out()
             except StoreError as error:
                 self._failed(error)
             else:

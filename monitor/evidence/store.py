@@ -132,6 +132,22 @@ class Store:
         except sqlite3.Error as error:
             raise StoreError(_why(error)) from error
 
+    def try_out(self) -> None:
+        """Write as much as fits into the room that is left, and take it back: a disk that is nearly full takes small things."""
+        try:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._make_room(0)
+                self._db.execute("CREATE TABLE IF NOT EXISTS tried (room BLOB)")
+                self._db.execute("DELETE FROM tried")  # what a death in between has left
+                self._db.execute("INSERT INTO tried VALUES (zeroblob(?))", (ROOM // 2,))
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.execute("DELETE FROM tried")
+            self._db.executescript("PRAGMA incremental_vacuum")
+        except sqlite3.Error as error:
+            raise StoreError(_why(error)) from error
+
     def purge(self, which: Purge) -> int:
         """Remove examples for good; how many."""
         where, values = ["1" if which.everything else "0"], list[Any]()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from monitor.arrival import Arrival
 from monitor.config.model import EvidenceSection
 from monitor.evidence import EvidenceError, Filter, Keeper, Purge
 from monitor.evidence.keeper import QUEUE
+from monitor.evidence.store import FILE
 from monitor.records import Choice, Combination, Dialogue, Outcome, Part, Prompt, Stratum, Verdict
 from monitor.telemetry.evidence_metrics import EvidenceMetrics
 
@@ -144,25 +147,34 @@ async def test_a_disk_that_cannot_be_written_is_said_and_tried_again(
     assert "cannot be written: Not a directory" in caplog.text
 
 
-async def test_a_full_disk_costs_examples_only_while_it_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_full_disk_stays_unwritable_however_often_small_things_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("monitor.evidence.keeper.RETRY_S", 0.2)
-    with desk(tmp_path) as made:
-        made.offer()
-        made.wait(lambda: made.value("stored_total") == 1)
-        store = made.keeper._store
-        assert store is not None
-        # SQLite's own bound on the file answers as a full disk does (SQLITE_FULL).
-        store._db.execute(f"PRAGMA max_page_count = {store._db.execute('PRAGMA page_count').fetchone()[0]}")
-        made.offer(answer="y" * 8000)
-        made.wait(lambda: made.value("dropped_total", reason="unwritable") == 1)
-        assert made.value("write_errors_total") == 1
+    monkeypatch.setattr("monitor.evidence.keeper.RETRY_S", 0.1)
+    monkeypatch.setattr("monitor.evidence.keeper.LOOK_S", 0.1)
+    with desk(tmp_path, per_minute=10_000, characters=50_000) as made:
+        for _ in range(40):
+            made.offer(answer="y " * 25_000)
+        made.wait(lambda: made.value("stored_total") == 40)
+        # From now on files of this process may not grow, which the disk says as it does when it is full.
+        size = (tmp_path / "evidence" / FILE).stat().st_size
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 4096, before[1]))
+        try:
+            made.offer(answer="quokka " * 5_000)
+            made.wait(lambda: made.value("dropped_total", reason="unwritable") == 1)
+            tries = made.value("write_errors_total")
+            while made.value("write_errors_total") < tries + 5:
+                assert made.value("writable") == 0
+                await asyncio.sleep(0.01)
+            found, _ = await made.keeper.reader.page(Filter(), 9)
+            assert len(found) == 9, "what was stored is still read"
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
         made.wait(lambda: made.value("writable"))
-        made.offer(answer="z" * 8000)
-        made.wait(lambda: made.value("stored_total") == 2)
-        found, _ = await made.keeper.reader.page(Filter(), 9)
-        assert sorted(len(one.example.answer) for one in found) == [2, 8000]
+        made.offer(answer="z")
+        made.wait(lambda: made.value("stored_total") == 41)
+    assert "quokka" not in caplog.text
 
 
 def test_a_defect_on_one_example_does_not_end_the_thread_or_tell_its_text(

@@ -122,6 +122,20 @@ async def test_the_file_never_grows_beyond_its_bound_and_what_findings_name_goes
     smaller.close()
 
 
+def test_trying_the_disk_out_leaves_nothing_and_keeps_within_the_bound(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    for number in range(100):
+        store.write([example(number, answer="y" * 60_000)])
+    before = store.size()
+    store.try_out()
+    store.try_out()
+    after = store.size()
+    assert after.examples == before.examples
+    assert after.bytes <= before.bytes + 4 * 4096
+    assert before.bytes <= BOUNDS.bytes
+    store.close()
+
+
 async def test_examples_of_findings_alone_are_bounded_too(tmp_path: Path) -> None:
     store = opened(tmp_path)
     for number in range(100):
