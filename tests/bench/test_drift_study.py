@@ -23,6 +23,17 @@ def test_a_change_of_the_mix_alone_misleads_the_unpaired_evidence_and_not_the_pa
     assert (alone <= 1000).mean() > 0.9
 
 
+def test_a_change_on_pairs_is_found_within_the_stated_number_where_the_base_fails_anywhere():
+    """With all bets counted alike it takes 80 and more."""
+    before = np.full(300, 0.03)
+    found = [
+        np.median(drift_study.paired(np.random.default_rng(seed), before, np.full(300, 0.2), 300, 1000, 1e4))
+        for seed in (7, 8, 9)
+    ]
+    assert np.mean(found) <= 77
+    assert np.median(drift_study.paired(np.random.default_rng(3), before, np.full(300, 0.5), 300, 500, 1e4)) <= 23
+
+
 def test_colluding_parts_are_found_soon_and_one_bad_part_is_not_taken_for_it():
     rng = np.random.default_rng(1)
     assert np.median(drift_study.colluding(rng, (0.03, 0.03), 0.5, 300, 100, 1e4)) <= 60
