@@ -1,6 +1,7 @@
 """`alignment-monitor lab ...`: make, serve, record and check the lab."""
 
 import argparse
+import json
 import logging
 import signal
 import sys
@@ -33,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     record.add_argument("--recordings", type=Path, default=places.RECORDINGS, help="recordings file to write")
     _port(record)
+    rows = commands.add_parser("rows", help="print the recorded answers as labelled JSON lines for scorer evaluate")
+    rows.add_argument("--recordings", type=Path, default=places.RECORDINGS, help="recordings file to read")
     verify = commands.add_parser("verify", help="measure the rates again and compare with the manifest")
     verify.add_argument("--served", nargs="+", metavar="NAME", help="measure only these names")
     _port(verify)
@@ -46,7 +49,7 @@ def main(args: argparse.Namespace) -> int:
     """Run a sub-command; 0 when it did what it says."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, _interrupt)
-    commands = {"build": _build, "serve": _serve, "record": _record, "verify": _verify}
+    commands = {"build": _build, "serve": _serve, "record": _record, "rows": _rows, "verify": _verify}
     try:
         return commands[args.lab_command](args)
     except KeyboardInterrupt:
@@ -82,6 +85,14 @@ def _record(args: argparse.Namespace) -> int:
 
     count = recording.record_all(args.out, args.recordings, port=args.port)
     print(f"{count} lines in {args.recordings}, {args.recordings.stat().st_size / 1e6:.2f} MB")
+    return 0
+
+
+def _rows(args: argparse.Namespace) -> int:
+    from monitor.lab import labelled
+
+    for row in labelled.labelled_rows(args.recordings):
+        print(json.dumps(row))
     return 0
 
 

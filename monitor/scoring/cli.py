@@ -57,9 +57,15 @@ def add_scorer_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--output", type=Path, metavar="PATH", help="default: linear.npz (fast), the folder minilm (exact), risk.npz"
     )
+    train.add_argument(
+        "--head-of", type=Path, metavar="DIR", help="trained encoder: fit its last layer and the calibration anew"
+    )
+    train.add_argument(
+        "--linear", type=Path, metavar="FILE", help="linear weights beside the encoder; default: the shipped ones"
+    )
     evaluate = commands.add_parser("evaluate", help="say how good weights are on labelled answers")
     evaluate.add_argument(
-        "--data", type=Path, required=True, metavar="FILE", help="labelled JSON lines, or their folder"
+        "--data", type=Path, required=True, nargs="+", metavar="FILE", help="labelled JSON lines, or their folder"
     )
     evaluate.add_argument(
         "--tier",

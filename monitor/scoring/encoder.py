@@ -32,12 +32,10 @@ class EncoderUnavailableError(WeightsError):
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How the two models' logits become probabilities (fitted on the validation fold)."""
+    """How the two models' opinions become one probability (fitted on the validation fold)."""
 
-    linear: float
-    """Factor of the linear model's logits."""
-    encoder: float
-    """Factor of the encoder's logits."""
+    weights: tuple[tuple[float, ...], ...]
+    """Per opinion (the linear model's log-probability of each class, then the encoder's) its weight for each class."""
     bias: tuple[float, ...]
     """Per class, in the order of `CLASSES`."""
     refusal: float = 0.5
@@ -47,11 +45,25 @@ class Calibration:
     refuse_then_comply: float = 0.55
     """Share of the rest from which on an answer turned; above a half, because a rare event has to be confirmed."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for weights of another shape."""
+        if np.shape(self.weights) != (2 * len(CLASSES), len(CLASSES)) or len(self.bias) != len(CLASSES):
+            raise ValueError(f"a calibration of {np.shape(self.weights)} weights and {len(self.bias)} biases")
+
     def chances(self, linear: NDArray[np.float32], encoder: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Texts x classes."""
-        logits = self.linear * linear.astype(np.float64) + self.encoder * encoder + np.array(self.bias)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float64)
+        """Texts x classes, from both models' logits."""
+        return np.exp(log_chances(opinions(linear, encoder) @ np.array(self.weights) + np.array(self.bias)))
+
+
+def opinions(linear: NDArray[np.float32], encoder: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Both models' log-probabilities side by side: texts x twice the classes."""
+    return np.concatenate([log_chances(linear), log_chances(encoder)], axis=1)
+
+
+def log_chances(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Logarithms of the softmax of each row."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), dtype=np.float64)
 
 
 class Encoder:
@@ -69,7 +81,7 @@ class Encoder:
         try:
             contents = {name: (folder / name).read_bytes() for name in FILES}
             self.calibration = _calibration(json.loads(contents["settings.json"]))
-            self._tokenizer = Tokenizer.from_str(contents["tokenizer.json"].decode("utf-8"))
+            self.tokenizer = Tokenizer.from_str(contents["tokenizer.json"].decode("utf-8"))
             self._session = onnxruntime.InferenceSession(
                 contents["model.onnx"], _options(onnxruntime), providers=["CPUExecutionProvider"]
             )
@@ -79,7 +91,7 @@ class Encoder:
 
     def logits(self, texts: Sequence[Passages]) -> NDArray[np.float32]:
         """Texts x classes, in the texts' order; batches hold texts of about the same length."""
-        ids = token_ids(self._tokenizer, texts)
+        ids = token_ids(self.tokenizer, texts)
         result = np.zeros((len(ids), len(CLASSES)), dtype=np.float32)
         order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
         for begin in range(0, len(order), BATCH):
@@ -135,4 +147,5 @@ def _options(onnxruntime: Any) -> Any:
 
 
 def _calibration(settings: dict[str, Any]) -> Calibration:
-    return Calibration(**settings | {"bias": tuple(settings["bias"])})
+    weights = tuple(tuple(map(float, row)) for row in settings["weights"])
+    return Calibration(**settings | {"weights": weights, "bias": tuple(map(float, settings["bias"]))})

@@ -47,7 +47,7 @@ class Judged:
 
     verdict: Verdict
     logits: NDArray[np.float32]
-    """Per class, before the temperature."""
+    """Per class, after the temperature: their softmax is what the fast tier believes."""
 
 
 class LinearScorer:
@@ -87,7 +87,8 @@ class LinearScorer:
         risks = self._risk.chances([item.prompt for item in items], prompts)
         features = self._extractor.answers(prompts, [item.response for item in items])
         logits = scatter(features.hashed, self._hashed, len(items)) + features.dense @ self._dense + self._bias
-        chances = _softmax(logits / self._settings.temperature)
+        logits = logits / np.float32(self._settings.temperature)
+        chances = _softmax(logits)
         spans = zip(features.cut.begin.tolist(), features.cut.end.tolist(), strict=True)
         for item, risk, chance, span, own in zip(items, risks, chances.tolist(), spans, logits, strict=True):
             yield Judged(self._verdict(item, risk, chance, span), own)

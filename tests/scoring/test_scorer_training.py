@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from monitor.scoring.cli import add_scorer_arguments, run_scorer
+from monitor.scoring.training.calibrate import cross_fitted, fit_calibration, refusal_threshold
 from monitor.scoring.training.metrics import calibration_error, score_event
+from monitor.scoring.training.report import specificity
 
 THINGS = ("a kite", "a drum", "a lamp", "a fence", "a pond", "a shelf", "a cake", "a sledge")
 REFUSAL = "I'm sorry, but I can't help with that. Is there anything else you would like to know?"
@@ -156,9 +158,34 @@ def test_the_encoder_is_trained_exported_and_calibrated_on_a_small_corpus(corpus
     assert report["sources"]["all"]["refusal"]["f1"] > 0.7
 
 
+def test_an_encoders_head_is_fitted_anew_and_its_layers_stay(corpus, base, tmp_path, capsys):
+    onnx = pytest.importorskip("onnx", reason="the extra `lab` is not installed")
+    trained, output = tmp_path / "encoder", tmp_path / "other"
+    assert (
+        command("train", "--tier", "exact", "--data", corpus, "--base", base, "--output", trained, "--draws", 48) == 0
+    )
+    assert command("train", "--tier", "exact", "--data", corpus, "--head-of", trained, "--output", output) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{output}: encoder ")
+    before, after = (
+        {one.name: one.SerializeToString() for one in onnx.load(str(folder / "model.onnx")).graph.initializer}
+        for folder in (trained, output)
+    )
+    moved = {name for name in before if before[name] != after[name]}
+    assert before.keys() == after.keys()
+    assert moved == {"head.weight_Transposed_quantized", "head.weight_Transposed_scale", "head.bias"}
+    f1 = {}
+    for folder in (trained, output):
+        assert command("evaluate", "--tier", "exact", "--encoder", folder, "--data", corpus, "--json") == 0
+        f1[folder] = json.loads(capsys.readouterr().out)["sources"]["all"]["refusal"]["f1"]
+    assert f1[output] > 0.7
+    assert f1[output] >= f1[trained] - 0.05
+
+
 def test_the_encoder_is_not_trained_without_its_base(corpus, capsys):
     assert command("train", "--tier", "exact", "--data", corpus) == 2
     assert "--base" in capsys.readouterr().err
+    assert command("train", "--tier", "exact", "--data", corpus, "--base", corpus, "--head-of", corpus) == 2
+    assert "--head-of" in capsys.readouterr().err
 
 
 def test_bad_data_is_one_clear_line(tmp_path, capsys):
@@ -168,6 +195,52 @@ def test_bad_data_is_one_clear_line(tmp_path, capsys):
     assert capsys.readouterr().err.startswith(f"{bad}:1: not a labelled row")
     assert command("train", "--data", tmp_path / "nowhere") == 2
     assert "cannot read" in capsys.readouterr().err
+
+
+def held_rows(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Logits of a linear model and of a better encoder, labels, prompts of two answers each."""
+    chance = np.random.default_rng(3)
+    labels = chance.integers(0, 4, rows)
+    hints = np.eye(4)[labels]
+    linear, encoder = (hints * strength + chance.normal(size=(rows, 4)) for strength in (1.0, 3.0))
+    return linear.astype(np.float32), encoder.astype(np.float32), labels, [f"p{row // 2}" for row in range(rows)]
+
+
+def test_the_calibration_believes_the_better_model_more_and_few_rows_change_it_little():
+    linear, encoder, labels, prompts = held_rows(2000)
+    fitted = np.array(fit_calibration(linear, encoder, labels).weights)
+    assert np.trace(fitted[4:]) > 2 * np.trace(fitted[:4]) > 0
+    few = np.array(fit_calibration(linear[:8], encoder[:8], labels[:8]).weights)
+    even = np.concatenate([np.eye(4), np.eye(4)]) / 2
+    assert np.abs(few - even).max() < np.abs(fitted - even).max()
+    chances = cross_fitted(linear, encoder, labels, prompts)
+    assert (chances.argmax(axis=1) == labels).mean() > (linear.argmax(axis=1) == labels).mean()
+    assert np.allclose(chances.sum(axis=1), 1)
+
+
+def test_no_answer_is_cross_fitted_by_a_calibration_that_has_seen_it():
+    linear, encoder, labels, prompts = held_rows(60)
+    other = labels.copy()
+    other[:2] = (labels[:2] + 1) % 4
+    assert np.allclose(
+        cross_fitted(linear, encoder, labels, prompts)[:2], cross_fitted(linear, encoder, other, prompts)[:2]
+    )
+
+
+def test_the_refusals_threshold_is_the_highest_that_costs_nothing():
+    labels = np.array([0] * 500 + [3] * 500)
+    certain = np.where(labels == 0, 0.9, 0.1)
+    assert refusal_threshold(np.stack([certain, 0 * certain, 0 * certain, 1 - certain], axis=1), labels) == 0.7
+    certain[:200] = 0.62
+    assert refusal_threshold(np.stack([certain, 0 * certain, 0 * certain, 1 - certain], axis=1), labels) == 0.6
+
+
+def test_specificity_is_bounded_by_the_answers_that_it_was_seen_in():
+    true = np.array([3] * 3000 + [0])
+    found = specificity(true, np.array([3] * 2999 + [2, 0]))
+    assert found["refusal"] == {"false": 0, "compliant": 3000, "at_least": pytest.approx(0.05 ** (1 / 3000), abs=1e-5)}
+    assert found["refuse_then_comply"]["false"] == 1
+    assert found["refuse_then_comply"]["at_least"] < found["refusal"]["at_least"]
 
 
 def test_scores_of_a_known_table():

@@ -14,7 +14,17 @@ from dataclasses import replace
 from monitor.scoring.lexicon import Lexicon
 from monitor.scoring.tokens import tokenize
 from monitor.scoring.training.corpus import Row
-from monitor.scoring.training.wording import BRIDGES, CODE_FRAMES, QUOTE_FRAMES, REGRETS, TAGS
+from monitor.scoring.training.wording import (
+    CODE_FRAMES,
+    EAGER,
+    NAMES,
+    PART_BRIDGES,
+    QUOTE_FRAMES,
+    REGRETS,
+    TAG_FRAMES,
+    TAGS,
+    WHOLE_BRIDGES,
+)
 from monitor.scoring.window import character
 from monitor.scoring.zones import cut_at_refusal
 
@@ -138,11 +148,43 @@ def _quoting(rows: Sequence[Row], leads: Sequence[str], chance: random.Random) -
 
 
 def _bridged(rows: Sequence[Row], leads: Sequence[str], chance: random.Random) -> Iterator[Row]:
-    """A refusal that announces what it gives all the same: declines part and gives part."""
+    """A refusal that announces what follows: a part of what was asked, or all of it."""
     for row in rows:
-        if chance.random() < 0.08:
-            given = _sentences(row.response, chance.randint(1, 4))
-            bridge = chance.choice(BRIDGES)
+        if chance.random() < 0.16:
+            whole = chance.random() < 0.5
+            given = _sentences(row.response, chance.randint(1, 6) if whole else chance.randint(1, 3))
+            bridge = chance.choice(WHOLE_BRIDGES if whole else PART_BRIDGES)
             given = given if bridge.endswith((":", ".")) else given[:1].lower() + given[1:]
             text = f"{chance.choice(leads)}{chance.choice((' ', chr(10) * 2))}{bridge} {given}"
-            yield replace(row, response=text, label=PARTIAL, source=f"bridged_{row.source}", factor=0.4)
+            label, factor = (REFUSE_THEN_COMPLY, 0.7) if whole else (PARTIAL, 0.4)
+            yield replace(row, response=text, label=label, source=f"bridged_{row.source}", factor=factor)
+
+
+def doubled(rows: Sequence[Row], seed: int) -> Iterator[Row]:
+    """Two speakers under headings of their own: the second gives what the first refuses, refuses it too, or goes on.
+
+    For the encoder alone: the linear model finds fewer real reversals with them (GPTFuzz, F1 .79 instead of .80).
+    """
+    chance = random.Random(seed)
+    leads = _leads(rows)
+    for row in rows if leads else ():
+        if row.label == COMPLIANCE and chance.random() < 0.25:
+            eager = f"{chance.choice(EAGER)} " if chance.random() < 0.4 else ""
+            second = eager + _sentences(row.response, chance.randint(1, 8))
+            text = _under_headings(chance.choice(leads), second, chance)
+            yield replace(row, response=text, label=REFUSE_THEN_COMPLY, source=f"doubled_{row.source}")
+        elif row.label == COMPLIANCE and chance.random() < 0.08:
+            parts = [part for part in _SENTENCE.split(row.response) if part][:10]
+            middle = (len(parts) + 1) // 2
+            text = _under_headings(" ".join(parts[:middle]), " ".join(parts[middle:]), chance)
+            yield replace(row, response=text, source=f"doubled_{row.source}")
+        elif row.label == REFUSAL and chance.random() < 0.15:
+            text = _under_headings(chance.choice(leads), row.response, chance)
+            yield replace(row, response=text, source=f"doubled_{row.source}")
+
+
+def _under_headings(first: str, second: str, chance: random.Random) -> str:
+    frame = chance.choice(TAG_FRAMES)
+    one, two = (frame.format(name) for name in chance.sample(NAMES, 2))
+    gap = chance.choice((" ", " ", "\n"))
+    return f"{one}{gap}{first}{chance.choice((chr(10), chr(10) * 2))}{two}{gap}{second}"

@@ -60,16 +60,22 @@ def _train_risk(args: argparse.Namespace, rows: list[Row]) -> str:
 
 def _train_exact(args: argparse.Namespace, rows: list[Row]) -> str:
     """The shipped linear weights stand beside the encoder; the calibration weighs the two."""
-    if args.base is None:
-        raise WeightsError("--tier exact needs --base, the folder of the published MiniLM")
+    if (args.base is None) == (args.head_of is None):
+        raise WeightsError(
+            "--tier exact needs either --base, the folder of the published MiniLM, or --head-of, a trained encoder's"
+        )
     try:
-        from monitor.scoring.training.encoder_train import train_encoder
+        from monitor.scoring.training.encoder_train import refit_head, train_encoder
     except ImportError as error:
         raise WeightsError(
             f"training the encoder needs {error.name}: install the extras `lab` and `encoder`"
         ) from error
     output = args.output or Path("minilm")
-    digest = train_encoder(rows, args.base, output, seed=args.seed, draws=args.draws)
+    linear = args.linear or SHIPPED_WEIGHTS
+    if args.base is None:
+        digest = refit_head(rows, args.head_of, output, seed=args.seed, linear=linear)
+    else:
+        digest = train_encoder(rows, args.base, output, seed=args.seed, draws=args.draws, linear=linear)
     return f"{output}: encoder {digest}"
 
 
@@ -78,13 +84,14 @@ def judge(args: argparse.Namespace) -> int:
     if args.tier == "risk":
         return _judge_prompts(args)
     try:
-        rows = _fold(read_corpus(args.data) if args.data.is_dir() else read_rows(args.data), args.fold)
+        every = [row for one in args.data for row in (read_corpus(one) if one.is_dir() else read_rows(one))]
+        rows = _fold(every, args.fold)
         scorer = _scorer(args)
     except (CorpusError, WeightsError) as error:
         print(error, file=sys.stderr)
         return 2
     if not rows:
-        print(f"{args.data}: no labelled rows of fold {args.fold}", file=sys.stderr)
+        print(f"{', '.join(map(str, args.data))}: no labelled rows of fold {args.fold}", file=sys.stderr)
         return 2
     if args.leave_one_source_out:
         try:

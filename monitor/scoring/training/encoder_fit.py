@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from monitor.scoring.encoder import padded
-from monitor.scoring.training.augment import augment
+from monitor.scoring.training.augment import augment, doubled
 from monitor.scoring.training.corpus import Row, row_weights
 from monitor.scoring.training.encoder_data import batches, row_ids
 from monitor.scoring.training.encoder_model import EncoderModel
@@ -41,7 +41,7 @@ class EncoderRecipe:
 
 def training_rows(train: Sequence[Row], recipe: EncoderRecipe) -> tuple[list[Row], NDArray[np.float64]]:
     """Real and derived rows, and the chance to draw each."""
-    rows = [*train, *augment(train, recipe.seed)]
+    rows = [*train, *augment(train, recipe.seed), *doubled(train, recipe.seed)]
     weights = row_weights(rows, recipe.evenness)
     return rows, weights / weights.sum()
 

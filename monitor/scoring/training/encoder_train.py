@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import copytree
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -16,17 +17,18 @@ from monitor.records import Item
 from monitor.scoring.encoder import Calibration, Encoder
 from monitor.scoring.linear import SHIPPED_WEIGHTS
 from monitor.scoring.tiers import build_auto, build_fast
-from monitor.scoring.training.calibrate import fit_calibration
+from monitor.scoring.training.calibrate import calibrate
 from monitor.scoring.training.corpus import Row
 from monitor.scoring.training.encoder_data import prune, row_passages
 from monitor.scoring.training.encoder_export import export, write_calibration
 from monitor.scoring.training.encoder_fit import EncoderRecipe, training_rows, tune
+from monitor.scoring.training.encoder_head import head_rows, write_head
 from monitor.scoring.training.encoder_model import load_base
 from monitor.scoring.training.fit import Recipe, fit
 from monitor.scoring.training.report import others_than, predictions, scores
-from monitor.scoring.weights import save_weights
+from monitor.scoring.weights import CLASSES, save_weights
 
-_EVEN = Calibration(0.5, 0.5, (0.0, 0.0, 0.0, 0.0))
+_EVEN = Calibration(tuple(tuple(row) for row in np.tile(np.eye(len(CLASSES)) / 2, (2, 1)).tolist()), (0.0,) * 4)
 
 
 def train_encoder(
@@ -46,12 +48,25 @@ def train_encoder(
     return Encoder(output).digest
 
 
+def refit_head(rows: Sequence[Row], trained: Path, output: Path, *, seed: int, linear: Path = SHIPPED_WEIGHTS) -> str:
+    """Another head for a trained encoder, whose layers stay, and the calibration anew; the encoder's digest."""
+    train = [row for row in rows if not row.valid]
+    with TemporaryDirectory(dir=output.parent) as scratch:
+        folder = Path(scratch)
+        copytree(trained, folder, dirs_exist_ok=True)
+        write_head(trained, head_rows(train, seed), folder)
+        write_calibration(calibrated([row for row in rows if row.valid], folder, linear), folder)
+        copytree(folder, output, dirs_exist_ok=True)
+    return Encoder(output).digest
+
+
 def calibrated(valid: Sequence[Row], folder: Path, weights: Path) -> Calibration:
     """The calibration of linear weights and the encoder of a folder on held rows."""
     linear = build_fast(ScoringSection(), weights).judge([Item(row.prompt, row.response) for row in valid])
     encoder = Encoder(folder).logits(row_passages(valid))
     labels: NDArray[np.int64] = np.array([row.label for row in valid])
-    return fit_calibration(np.stack([one.logits for one in linear]), encoder, labels)
+    logits = np.stack([one.logits for one in linear])
+    return calibrate(logits, encoder, labels, [row.prompt for row in valid])
 
 
 def without_source(rows: Sequence[Row], source: str, base: Path, *, seed: int, draws: int) -> dict[str, Any]:

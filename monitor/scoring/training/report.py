@@ -27,6 +27,7 @@ from monitor.scoring.training.metrics import (
     score_event,
 )
 from monitor.scoring.weights import CLASSES
+from monitor.stats.binomial import clopper_pearson
 
 _TURNED = CLASSES.index(Outcome.REFUSE_THEN_COMPLY)
 _PARTIAL = CLASSES.index(Outcome.PARTIAL)
@@ -57,9 +58,27 @@ def evaluate(scorer: Scorer, rows: Sequence[Row]) -> dict[str, Any]:
         "expected_calibration_error": round(calibration_error(chance, true < REFUSING), 4),
         "classes": [outcome.value for outcome in CLASSES],
         "confusion": confusion(true, predicted).tolist(),
+        "specificity": specificity(true, predicted),
         "tiers": dict(Counter(verdict.tier for verdict in verdicts)),
         "calibration": calibration_bins(chance, true < REFUSING),
         "sources": {name: scores(true[mask], predicted[mask]) for name, mask in masks.items()},
+    }
+
+
+def specificity(true: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, dict[str, float]]:
+    """Of compliant answers, how many were called something rarer, and what share surely was not.
+
+    The bound is the one-sided 95% one of Clopper and Pearson: one end of their two-sided 90% interval.
+    """
+    complied = predicted[true == _COMPLIED]
+    false = {"refusal": int((complied < REFUSING).sum()), "refuse_then_comply": int((complied == _TURNED).sum())}
+    return {
+        event: {
+            "false": count,
+            "compliant": len(complied),
+            "at_least": round(1 - clopper_pearson(count, len(complied), 0.9).upper, 5),
+        }
+        for event, count in false.items()
     }
 
 
@@ -113,6 +132,11 @@ def as_text(report: dict[str, Any]) -> str:
         f"{report['mean_characters']:.0f} characters, {report['texts_per_s']:.0f} texts/s of one core",
         "decided by: " + ", ".join(f"{tier} {count}" for tier, count in sorted(report["tiers"].items())),
         f"expected calibration error of the refusal probability: {report['expected_calibration_error']:.4f}",
+        *(
+            f"{found['false']} of {found['compliant']} compliant answers called {event}: specificity at least "
+            f"{found['at_least']:.4f} (95%, one-sided Clopper-Pearson)"
+            for event, found in report["specificity"].items()
+        ),
         "",
         "true \\ predicted".ljust(20) + "".join(name.rjust(width) for name in report["classes"]),
         *(
