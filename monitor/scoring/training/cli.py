@@ -111,10 +111,15 @@ def judge(args: argparse.Namespace) -> int:
 
 
 def _judge_prompts(args: argparse.Namespace) -> int:
-    """Print what prompt risk makes of labelled prompts (a folder's) or of a file of questions."""
+    """Print what prompt risk makes of labelled prompts (a folder's) and of files of questions."""
     try:
-        folder = args.data.is_dir()
-        tried = labelled_prompts(_fold(read_corpus(args.data), args.fold)) if folder else read_questions(args.data)
+        tried = [
+            question
+            for one in args.data
+            for question in (
+                labelled_prompts(_fold(read_corpus(one), args.fold)) if one.is_dir() else read_questions(one)
+            )
+        ]
         report = risk_report(load_risk(args.weights or SHIPPED_RISK), tried)
     except (CorpusError, WeightsError) as error:
         print(error, file=sys.stderr)
