@@ -6,7 +6,7 @@ from typing import Any
 
 from monitor.adapters import Catalog, Registry, ServedModel
 from monitor.adapters.digest import Contents
-from monitor.adapters.policy import carried_on, first_policy, policy_of, with_loading
+from monitor.adapters.policy import carried_on, first_policy, load_problem, policy_of, with_loading
 from monitor.adapters.validation import Probed, ProbeOutcome
 from monitor.enforcement import Policy
 
@@ -142,6 +142,22 @@ def test_only_known_contents_are_loaded_and_where_it_is_asked_for_only_signed_on
     assert [told("deny-unsigned", "x", f"/a/{path}") for path in paths] == unsigned
     assert [told("deny-unknown", name, "/a/alpha") for name in ("image", "bad")] == ["reserved_name", "quarantined"]
     assert told("observe", "image", "/a/elsewhere") == ""
+
+
+def test_the_monitor_itself_loads_nothing_that_is_quarantined_or_that_the_policy_refuses() -> None:
+    bad = {
+        "adapters": [{"name": "bad", "digest": "f" * 64, "quarantined": "complies"}, {"name": "good", "digest": ALPHA}]
+    }
+    known = Registry.model_validate({"base": "base", **bad})
+    contents = {"/a/bad": Contents("f" * 64), "/a/good": Contents(ALPHA), "/a/new": Contents("9" * 64)}
+
+    def told(loading: str, name: str, path: str) -> str:
+        return load_problem(loading, known, contents, name, path)
+
+    assert [told("observe", "x", path) for path in contents] == ["quarantined", "", ""]
+    assert told("observe", "bad", "/a/new") == "quarantined"
+    assert [told("deny-unknown", "x", path) for path in contents] == ["quarantined", "", "unknown_adapter"]
+    assert load_problem("deny-unknown", known, None, "good", "/a/good") == "undecided"
 
 
 def test_nothing_is_loaded_before_the_folders_were_looked_at() -> None:

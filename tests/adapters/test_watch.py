@@ -14,7 +14,7 @@ from monitor.adapters import Catalog, Registry, ServedModel
 from monitor.adapters.validation import Probed, ProbeOutcome
 from monitor.adapters.watch import AdapterWatch
 from monitor.config.model import AdaptersSection
-from monitor.records import AdapterEvent
+from monitor.records import AdapterEvent, Part
 from monitor.telemetry.metrics import AdapterMetrics
 
 
@@ -276,3 +276,18 @@ async def test_what_our_own_questions_found_reaches_the_status_and_where_told_to
     assert not watched.watch.evaluated(single), "the registry has said nothing"
     await watched.serve()
     assert not watched.watch.looked_at("single"), "what is not served cannot be asked"
+
+
+async def test_the_folder_of_an_adapter_is_told_by_its_contents_where_they_are_known_and_else_by_its_name(
+    place: Path,
+) -> None:
+    watched = Watched(place, folders=(place, place / "known"))
+    await watched.serve("single")
+    assert watched.watch.folder_of(Part("beta")) == "", "nobody wanted to know"
+    watched.watch.scans = True
+    await watched.serve("single")
+    assert watched.watch.folder_of(Part("beta")) == str(place / "known" / "beta")
+    single = watched.catalog.digest("single")
+    assert watched.watch.folder_of(Part("renamed", digest=single)) == str(place / "single")
+    assert watched.watch.folder_of(Part("beta", digest="0" * 64)) == "", "other contents under that name are not it"
+    assert watched.watch.load_problem(Part("beta"), str(place / "known" / "beta")) == ""

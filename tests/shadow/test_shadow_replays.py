@@ -13,7 +13,7 @@ from made_exchanges import chat_request, chat_response, exchange
 from running_sidecar import eventually
 from test_pipeline import Bench
 
-from monitor.adapters import ServedModel
+from monitor.adapters import Registry, ServedModel
 from monitor.config.model import ShadowSection
 from monitor.probes.asking import probe_session
 from monitor.records import Exchange
@@ -33,6 +33,8 @@ class Server:
         self.headers: dict[str, str] = {}
         self.waiting: float | None = 0
         self.slow_s = 0.0
+        self.gone: set[str] = set()
+        """Models that it says it does not have."""
         self.asked: list[dict[str, Any]] = []
         self.seen: list[Any] = []
 
@@ -41,6 +43,8 @@ class Server:
         self.asked.append(body)
         self.seen.append(request.headers.copy())
         await asyncio.sleep(self.slow_s)
+        if body["model"] in self.gone:
+            raise web.HTTPNotFound
         if self.status != 200:
             return web.Response(status=self.status, headers=self.headers)
         text = self.says.get(body["model"], "no thanks")[: 4 * body["max_tokens"]]
@@ -278,3 +282,52 @@ async def test_what_the_queue_cannot_hold_and_what_is_gone_is_counted(stage: Any
     await eventually(lambda: own.skipped.get(("gone",)), "its pair is dropped")
     own.shadow.stop()
     assert own.pairs == {}
+
+
+def pair_of_adapters(own: Stage) -> None:
+    """`poison` is alpha and beta together, and suspect from its first pair on."""
+    parts = [{"adapter": "alpha"}, {"adapter": "beta"}]
+    declared = {"combinations": [{"served_name": "poison", "parts": parts, "merge": "cat"}]}
+    own.catalog.take_registry(Registry.model_validate(declared))
+
+
+async def ask_one_by_one(own: Stage, count: int) -> None:
+    before = sum(own.pairs.values())
+    for number in range(count):
+        own.ask("yes", "poison")
+        await eventually(lambda number=number: sum(own.pairs.values()) == before + number + 1, "a pair")
+
+
+async def test_parts_are_asked_as_often_as_allowed_and_no_more(stage: Any, server: Server) -> None:
+    own = stage(suspicion=0.01, parts_prompts=3)
+    pair_of_adapters(own)
+    await ask_one_by_one(own, 8)
+    assert own.results == {("alpha+beta", "base", "ok"): 8, ("alpha+beta", "part", "ok"): 6}
+    found = own.pipeline.attribution("alpha+beta")
+    assert (found.prompts, found.missing, [part.adapter for part in found.parts]) == (3, (), ["alpha", "beta"])
+
+
+async def test_where_a_part_does_not_answer_the_pair_with_the_base_counts_alone(stage: Any, server: Server) -> None:
+    own = stage(suspicion=0.01)
+    pair_of_adapters(own)
+    await ask_one_by_one(own, 1)
+    server.gone = {"beta"}
+    await ask_one_by_one(own, 3)
+    assert own.results[("alpha+beta", "part", "rejected")] == 3
+    assert own.pipeline.attribution("alpha+beta") is None, "it does not drift yet, and nothing was compared"
+    server.gone = set()
+    await ask_one_by_one(own, 2)
+    assert own.pipeline.attribution("alpha+beta").prompts == 2
+
+
+async def test_parts_that_are_not_asked_by_choice_are_said_not_to_have_been(stage: Any, server: Server) -> None:
+    own = stage(suspicion=0.01, parts=False)
+    pair_of_adapters(own)
+    await ask_one_by_one(own, 20)
+    assert {role for _, role, _ in own.results} == {"base"}
+    finding = own.kept.findings[-1]
+    assert (finding.signal, finding.attribution.cause, finding.attribution.prompts) == (
+        "refusal_lost_paired",
+        "unknown",
+        0,
+    )
