@@ -21,28 +21,26 @@ HEAD, TAIL = 1000, 500
 """Characters looked at from a prompt's beginning and, of a longer one, from its end: a bound on the cost of a pasted document."""
 
 _BREAKS = re.compile(
-    "[\\s!-/:-@\\[-`{-~\u00a1\u00ab\u00b7\u00bb\u00bf\u060c\u061b\u061f\u0964\u2000-\u206f\u3000-\u303f\uff01-\uff0f\uff1a-\uff20]+"
+    "[\\s!-@\\[-`{-~\u00a1\u00ab\u00b7\u00bb\u00bf\u060c\u061b\u061f\u0964\u2000-\u206f\u3000-\u303f\uff01-\uff0f\uff1a-\uff20]+"
 )
-_NINE, _ZERO = ord("9"), ord("0")
 _CHARACTER = np.uint32(0x9E3779B1)
 _SPREAD = {1: np.uint32(0x85EBCA6B), 2: np.uint32(0xC2B2AE35), 4: np.uint32(0x165667B1)}
 """Per length an odd factor; its product's high bits are the bucket. 32 bits, because processors multiply those eight at a time."""
 
 
 def plain(text: str) -> str:
-    """What is looked at, in lower case: marks and blanks are one space, and one stands at both ends."""
+    """What is looked at, in lower case: marks, numbers and blanks are one space, and one stands at both ends."""
     seen = text if len(text) <= HEAD + TAIL else f"{text[:HEAD]} {text[-TAIL:]}"
     return _BREAKS.sub(" ", f" {seen.lower()} ")
 
 
 def character_sequences(texts: Sequence[str]) -> Hashed:
-    """Every sequence of `LENGTHS` characters of each text, all digits alike; a text's values have a Euclidean norm of one per
+    """Every sequence of `LENGTHS` characters of each text; a text's values have a Euclidean norm of one per
     length, as long as no sequence stands there twice.
     """
     seen = [plain(text) for text in texts]
     sizes = np.array([len(one) for one in seen], dtype=np.int64)
-    codes = np.frombuffer("".join(seen).encode("utf-32-le", "surrogatepass"), dtype=np.uint32).copy()
-    codes[(codes > _ZERO) & (codes <= _NINE)] = _ZERO
+    codes = np.frombuffer("".join(seen).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     owner = np.repeat(np.arange(len(seen)), sizes)
     hashes = np.zeros(len(codes), dtype=np.uint32)
     found, buckets, values = [], [], []

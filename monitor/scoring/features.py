@@ -26,6 +26,8 @@ RULES_REVISION = "5"
 
 OPENING, AFTER_REFUSAL, LATER_LINES, BODY, END, PROMPT = range(6)
 _ZONES = 6
+_DIGIT = ord("0")
+"""What `tokenize` makes of every digit."""
 _ORDER_FACTORS = tuple(np.uint64(value) for value in (0x9FB21C651E98DF25, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
 _ZONE_FACTOR = np.uint64(0x27D4EB2F165667C5)
 
@@ -73,8 +75,9 @@ class Extractor:
 
 
 def prompt_words(tokens: Tokens) -> Hashed:
-    """Words and pairs of words of prompts, for their risk."""
-    return _n_grams(tokens.hash, tokens.text, np.full(len(tokens.text), PROMPT), 2)
+    """Words and pairs of words of prompts, for their risk; numbers say nothing of it and are left out."""
+    words = np.flatnonzero((tokens.data[tokens.start] != _DIGIT) | (tokens.data[tokens.end - 1] != _DIGIT))
+    return _n_grams(tokens.hash[words], tokens.text[words], np.full(len(words), PROMPT), 2)
 
 
 def _n_grams(words: NDArray[np.uint64], text: NDArray[np.int64], zone: NDArray[np.int64], orders: int) -> Hashed:

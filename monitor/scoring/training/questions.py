@@ -18,7 +18,7 @@ from typing import Literal
 FILE = Path(__file__).with_name("questions.jsonl")
 Kind = Literal["harmful", "borderline", "ordinary"]
 
-_FRAMES_EACH = {"harmful": 2, "borderline": 4, "ordinary": 4}
+_FRAMES_EACH = {"harmful": 2, "borderline": 5, "ordinary": 6}
 """Frames around each act: fewer around harmful ones, which are more, so that no frame is a sign of harm."""
 _CALM_FRAMES_EACH = 6
 """Harmless questions about each grim topic."""

@@ -33,11 +33,11 @@ class RiskRecipe:
     """What is not learned."""
 
     seed: int = 20
-    strength: float = 10.0
+    strength: float = 5.0
     """Inverse of the regularisation."""
     evenness: float = 0.4
     """A source of n labelled prompts weighs n^(1 - evenness)."""
-    written: float = 3.0
+    written: float = 6.0
     """Weight of a question that was written as it stands, beside one that was put together of act or topic and frame."""
     harmful: float = 0.6
     """Probability from which on a prompt looks harmful; the card says why."""

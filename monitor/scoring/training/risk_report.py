@@ -17,7 +17,7 @@ from monitor.scoring.tokens import tokenize
 from monitor.scoring.training.corpus import CorpusError, Row, prompts_with_risk
 from monitor.scoring.training.risk import ENGLISH, LABELLED, Fitted
 
-THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+THRESHOLDS = (0.4, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9)
 PREVALENCE = 0.02
 """Assumed share of harmful prompts in traffic, for the choice of the threshold alone."""
 
