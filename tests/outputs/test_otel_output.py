@@ -58,5 +58,5 @@ async def test_a_collector_that_is_not_there_holds_nothing_up(monkeypatch: pytes
     begun = asyncio.get_running_loop().time()
     for _ in range(1000):
         output.write(finding())
-    assert asyncio.get_running_loop().time() - begun < 1
+    assert asyncio.get_running_loop().time() - begun < 5
     await asyncio.to_thread(output.close)
