@@ -209,6 +209,26 @@ def combination() -> Dashboard:
             "reqps",
             24,
         ),
+        listing(
+            "Where the lost refusals come from",
+            "collusion: the parts together lose more than they explain; erosion: a part does it by itself; unknown: a part that is"
+            " not served could not be asked.",
+            [
+                Ask(
+                    f"max by (instance, cause, explained_by, missing) (alignment_attribution_info{{{CHOSEN}}})",
+                    "n",
+                )
+            ],
+            {},
+            24,
+            5,
+            columns={
+                "instance": "Sidecar",
+                "cause": "Cause",
+                "explained_by": "Explained by",
+                "missing": "Not served",
+            },
+        ),
     ]
     content = [
         curve(

@@ -295,11 +295,60 @@ def sidecar() -> Dashboard:
             dashed=["^limit"],
         ),
     ]
+    messages = [
+        curve(
+            "Messages to the webhook",
+            "Those that its receiver has taken (outputs.webhook), by what they tell.",
+            [Ask(f"sum by (event) (increase(alignment_webhook_messages_total{{{SIDECARS}}}[{RATE}]))", "{{event}}")],
+            "none",
+            8,
+            bars=True,
+        ),
+        curve(
+            "Oldest message that waits",
+            "At each sidecar; over five minutes a ticket.",
+            [Ask(f"alignment_webhook_waiting_seconds{{{SIDECARS}}}", "{{instance}}")],
+            "s",
+            8,
+        ),
+        curve(
+            "Messages that were not taken, and why",
+            "Attempts that failed; messages that are never sent, dashed.",
+            [
+                Ask(per_second("alignment_webhook_errors_total", "reason"), "{{reason}}"),
+                Ask(per_second("alignment_webhook_dropped_total", "reason"), "never sent: {{reason}}"),
+            ],
+            "reqps",
+            8,
+            dashed=["^never sent"],
+        ),
+        curve(
+            "Time since the latest round of probing",
+            "Of the combination that has waited longest, at each sidecar (probing.enabled); the interval, dashed.",
+            [
+                Ask(f"max by (instance) (alignment_probe_age_seconds{{{SIDECARS}}})", "{{instance}}"),
+                Ask(f"max(alignment_probe_interval_seconds{{{SIDECARS}}})", "interval"),
+            ],
+            "s",
+            dashed=["^interval"],
+        ),
+        curve(
+            "Probing and replays stand still",
+            "1 while the server has requests waiting or refuses ours.",
+            [
+                Ask(f"max by (instance) (alignment_probe_paused{{{SIDECARS}}})", "{{instance}} probing"),
+                Ask(f"max by (instance) (alignment_shadow_paused{{{SIDECARS}}})", "{{instance}} replays"),
+            ],
+            "none",
+            most=1,
+        ),
+    ]
     rows = {
         "Now": now,
         "What users notice": users,
         "What is seen": account,
         "Verdicts": verdicts,
         "Stored examples": examples,
+        "Messages, probing, replays": messages,
     }
     return arranged(made, rows)
