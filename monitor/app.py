@@ -345,7 +345,12 @@ class Analysis:
             adapters = self._adapters
             client = self._shadow_client("loading of parts")
             self._loader = PartLoader(
-                client, section.parts_loaded, adapters.folder_of, adapters.load_problem, self._metrics.pairs
+                client,
+                section.parts_loaded,
+                adapters.folder_of,
+                adapters.load_problem,
+                self._metrics.pairs,
+                sidecar=f"{socket.gethostname()} {self._config.admin.listen}",
             )
 
     def _start_shadow(self) -> None:

@@ -355,8 +355,8 @@ class ShadowSection(BudgetSection):
     load_parts: bool = False
     """Load parts that are not served by themselves, under names of the monitor's own that count as no combination, for as long as
     they are asked, and unload them afterwards. The server must allow it (VLLM_ALLOW_RUNTIME_LORA_UPDATING), their files must lie
-    in `adapters.folders`, and `adapters.loading` and quarantines hold for them, too. For one sidecar per server: at its start it
-    unloads what one before it left."""
+    in `adapters.folders`, and `adapters.loading` and quarantines hold for them, too. At its start a sidecar unloads what one of the
+    same host name and `admin.listen` left before it."""
     parts_loaded: Annotated[int, Field(ge=1, le=64)] = 2
     """Parts that are loaded at a time at most; the server needs room for them beside its clients' adapters (its --max-loras)."""
     max_tokens: Annotated[int, Field(ge=16, le=8192)] = 256
