@@ -1,18 +1,38 @@
-"""The monitor's own logs: one event per line on standard error, as text or JSON. Never prompt or response text."""
+"""The monitor's own logs: one event per line on standard error, as text or JSON. Never prompt or response text.
+
+Exceptions are told by their types and places, whoever logs them: aiohttp quotes the headers and bodies that it cannot read, and
+asyncio the exception of a task that failed.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from types import TracebackType
 from typing import Final
 
 from monitor.config.model import TelemetrySection
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
-class JsonFormatter(logging.Formatter):
+
+class _WithoutText(logging.Formatter):
+    """Leaves out what exceptions say."""
+
+    def formatException(  # noqa: N802  # logging's name
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
+    ) -> str:
+        """logging: the lines of an exception."""
+        return "" if ei[1] is None else "\n".join(_frames(ei[1], set()))
+
+
+class JsonFormatter(_WithoutText):
     """One JSON object per event."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -21,19 +41,44 @@ class JsonFormatter(logging.Formatter):
             "time": round(record.created, 3),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _said(record),
         }
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
         return json.dumps(event)  # not msgspec: a name from elsewhere may hold characters that UTF-8 has no form for
 
 
-class TextFormatter(logging.Formatter):
-    """Time, level, logger, message."""
+class TextFormatter(_WithoutText):
+    """Time, level, logger, message: one line, and those of an exception."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)sZ %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
         self.converter = time.gmtime
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        """logging: the line of an event. A name from elsewhere cannot begin another one."""
+        record.message = _CONTROL.sub(lambda one: f"\\x{ord(one.group()):02x}", _said(record))
+        return super().formatMessage(record)
+
+
+def _said(record: logging.LogRecord) -> str:
+    """The message. Those of asyncio's event loops go on with arguments of callbacks and with what an exception says."""
+    message = record.getMessage()
+    return message.partition("\n")[0].partition("(")[0] if record.name == "asyncio" else message
+
+
+def _frames(error: BaseException, seen: set[int]) -> Iterator[str]:
+    """An exception's type and frames, behind those of what led to it, without any message."""
+    seen.add(id(error))
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None and id(before) not in seen:
+        yield from _frames(before, seen)
+        yield "which led to:"
+    yield from (line for entry in traceback.format_tb(error.__traceback__) for line in entry.rstrip().split("\n"))
+    yield type(error).__name__
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from (f"  {line}" for line in _frames(one, seen))
 
 
 class Repeats:

@@ -63,6 +63,7 @@ class Bench:
         )
         self.problems: list[str] = []
         self.notes: list[str] = []
+        self.look_notes = lambda: self.notes
         self.now = 1000.0
         self.coverage: Coverage | None = None
         operations = reading(Sources(self.view, Registry, Timeline(), self.pipeline.findings))
@@ -70,7 +71,7 @@ class Bench:
             registry,
             self.view,
             lambda: self.problems,
-            lambda: self.notes,
+            lambda: self.look_notes(),
             self.pipeline.trends.of,
             operations,
             cases=lambda: self.pipeline.findings.cases,
@@ -448,3 +449,17 @@ async def test_a_matrix_of_many_adapters_shows_the_worst_and_counts_the_rest(ben
     assert matrix.count('<th scope="row">') == 24
     assert "▲" in matrix
     assert "18 more adapters do not fit in here" in page
+
+
+async def test_a_page_that_fails_says_where_in_the_log_and_quotes_nobody(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> list[str]:
+        raise KeyError("the text of a prompt")
+
+    bench.look_notes = fails
+    status, text, _ = await get(bench, "/")
+    assert (status, text) == (500, "an error of the monitor's own; its log has the place\n")
+    said = "\n".join(one.getMessage() + (one.exc_text or "") for one in caplog.records)
+    assert "GET / failed: KeyError at test_admin_server.py" in said
+    assert "the text" not in said

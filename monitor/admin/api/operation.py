@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 PREFIX: Final = "/api/v1"
 PROBLEM: Final = "application/problem+json"
 MAX_BODY: Final = 64 * 1024
+DEFECT: Final = "an error of the monitor's own; its log has the place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +86,22 @@ def problem(status: int, detail: str, instance: str, headers: dict[str, str] | N
 
 @web.middleware
 async def problems(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
-    """Whatever goes wrong below the prefix is answered as a problem."""
-    if not request.path.startswith(PREFIX + "/"):
-        return await handler(request)
+    """Whatever goes wrong below the prefix is answered as a problem; what goes wrong anywhere is logged without anybody's text."""
+    ours = request.path.startswith(PREFIX + "/")
     try:
         return await handler(request)
     except web.HTTPException as error:
-        if error.status < 400:
+        if error.status < 400 or not ours:
             raise
         kept = {name: value for name, value in error.headers.items() if name in ("Allow", "WWW-Authenticate")}
         return problem(error.status, (error.text or "").removeprefix(f"{error.status}: "), request.path, kept)
     except AuditError as error:
         return problem(503, str(error), request.path)
-    except Exception as error:  # noqa: BLE001  # a defect of ours: logged without anybody's text
+    except Exception as error:  # noqa: BLE001  # a defect of ours
         log.error("%s %s failed: %s", request.method, request.path, where_it_failed(error))
-        return problem(500, "an error of the monitor's own; its log has the place", request.path)
+        if ours:
+            return problem(500, DEFECT, request.path)
+        raise web.HTTPInternalServerError(text=f"{DEFECT}\n") from None
 
 
 def _handler(operation: Operation, access: Access) -> Callable[[web.Request], Awaitable[web.Response]]:
