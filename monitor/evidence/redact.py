@@ -6,7 +6,8 @@ rest of the sidecar (presidio with spaCy: some 400 MB of memory), and misses man
 leaves the store off.
 
 A look-alike must not slip through, so patterns are matched against the text without invisible characters and with digits and
-letters in their plain form. Every pattern has bounded repetitions: the cost grows with the length of the text only.
+letters in their plain form. The repetitions of a pattern are bounded, or begin only where the one before has ended: the cost
+grows with the length of the text only.
 """
 
 from __future__ import annotations
@@ -169,7 +170,10 @@ def _ip(text: str) -> int:
 def _random_looking(text: str) -> int:
     """Letters and digits mixed as in a key, not as in a word or a number."""
     digits = sum(map(str.isdigit, text))
-    return len(text) if digits >= 3 and sum(map(str.isalpha, text)) >= 3 else 0
+    if digits >= 3:
+        return len(text) if sum(map(str.isalpha, text)) >= 3 else 0
+    mixed = digits and sum(map(str.isupper, text)) >= 4 and sum(map(str.islower, text)) >= 4
+    return len(text) if mixed else 0  # one in twenty secrets of AWS has fewer than three digits
 
 
 def _guessable(text: str) -> int:
@@ -178,33 +182,45 @@ def _guessable(text: str) -> int:
     return len(text) if len(value) >= 4 and not value.strip(".,;!?").isalpha() else 0
 
 
-_SECRET_WORDS: Final = (
-    r"(?:pass(?:word|wd|phrase|code)?|pwd|pin|secret|token|credentials?|api[_ -]?key|access[_ -]?key|private[_ -]?key|"
-    r"secret[_ -]?key|client[_ -]?secret|authorization|passwort|kennwort|contraseña|mot de passe|senha)"
+_LONG_WORDS: Final = (
+    r"pass(?:word|wd|phrase)|pwd|secret|token|credentials?|api[_ -]?key|access[_ -]?key|account[_ -]?key|private[_ -]?key|"
+    r"secret[_ -]?key|client[_ -]?secret|passwort|kennwort|contraseña|mot de passe|senha"
 )
+"""Also at the end of a longer name, as in dbPassword."""
+_SECRET_WORDS: Final = rf"(?:{_LONG_WORDS}|pass(?:code)?|pin|authorization)"
 _Check = Callable[[str], int]
 """A candidate -> how many of its characters are to go, 0 when it is none."""
 _PATTERNS: Final[Sequence[tuple[str, re.Pattern[str], _Check | None]]] = (
     ("secret", re.compile(
         r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY.*?(?:-----END [A-Z0-9 ]{0,40}KEY[A-Z ]{0,10}-----|\Z)", re.S
     ), None),
-    ("secret", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/@:]{0,256}:[^\s/@]{1,256}@", re.I), None),
+    ("secret", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/@:]{0,256}:[^\s\"'<>]{1,256}@", re.I), None),
     ("secret", re.compile(r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,512}"), None),
     ("secret", re.compile(
         r"\b(?:gh[pousr]_|github_pat_|gl[a-z]{2,5}-|hf_|npm_|pypi-|dop_v1_|xox[a-z]-|xapp-|ya29\.|AIza|SG\.|shpat_|"
-        r"dckr_pat_|hvs\.)[A-Za-z0-9_.-]{10,512}"
+        r"dckr_pat_|hvs\.|GOCSPX-|gsk_|glsa_|whsec_|AGE-SECRET-KEY-|ATATT|xai-|r8_)[A-Za-z0-9_.-]{10,512}"
     ), None),
     ("secret", re.compile(r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA)[A-Z0-9]{12,20}\b"), None),
     ("secret", re.compile(r"\beyJ[A-Za-z0-9_-]{8,4096}\.[A-Za-z0-9_-]{4,8192}(?:\.[A-Za-z0-9_-]{0,4096})?"), None),
     ("secret", re.compile(r"\b(?:bearer|basic)\s{1,3}[A-Za-z0-9._~+/-]{12,4096}={0,2}", re.I), None),
     ("secret", re.compile(
-        rf"(?<![^\W_]){_SECRET_WORDS}[\"']?\s{{0,3}}(?:[:=]|=>)\s{{0,3}}[\"']?[^\s\"',;]{{4,512}}", re.I
+        r"\bauthorization\\?[\"']?\s{0,3}[:=]\s{0,3}\\?[\"']?(?:digest\s[^\r\n]{1,2048}|[^\r\n\"']{4,4096})", re.I
     ), None),
+    ("secret", re.compile(r"\bcookie[\"']?\s{0,3}:\s{0,3}[\"']?[\w.-]{1,100}=[^\r\n\"']{1,4096}", re.I), None),
+    ("secret", re.compile(r"(?<!\S)(?:-u|--user)[ =]{1,2}[\"']?[^\s:\"']{1,128}:[^\s\"']{1,256}"), None),
+    ("secret", re.compile(
+        rf"(?<![\w-])--[a-z-]{{0,20}}(?:{_LONG_WORDS})[ =]{{1,2}}(?:\"[^\"\n]{{1,512}}|'[^'\n]{{1,512}}|[^\s\"']{{4,512}})", re.I
+    ), None),
+    ("secret", re.compile(
+        rf"(?:(?<![^\W_]){_SECRET_WORDS}|{_LONG_WORDS})(?:\\?[\"']?\s{{0,3}}(?:=>|[:=])\s{{0,3}}|>)"
+        r"(?:\\?\"[^\"\n]{3,512}|\\?'[^'\n]{3,512}|[^\s\"',;<][^\s,;<]{2,512})", re.I
+    ), None),
+    ("secret", re.compile(r"\b(?:password|passwd|passwort|kennwort|pwd)\s{1,3}(?=\S{0,64}\d)\S{5,512}", re.I), None),
     ("secret", re.compile(
         rf"\b{_SECRET_WORDS}\s{{1,3}}(?:is|was|lautet|ist|est|es|é)\s{{0,3}}:?\s{{0,3}}[\"'`]?[^\s\"'`]{{4,512}}", re.I
     ), _guessable),
-    ("secret", re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{32,8192}={0,2}"), _random_looking),
-    ("email", re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@(?:[\w-]{1,63}\.){1,8}[\w-]{2,63}"), None),
+    ("secret", re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{32,}={0,2}"), _random_looking),
+    ("email", re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}(?:@|%40)(?:[\w-]{1,63}\.){1,8}[\w-]{2,63}"), None),
     ("email", re.compile(
         r"[\w.+-]{1,64}\s?[\[(]\s?at\s?[\])]\s?[\w-]{1,63}(?:\s?(?:\.|[\[(]\s?dot\s?[\])])\s?[\w-]{1,63}){1,8}", re.I
     ), None),

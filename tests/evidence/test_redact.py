@@ -38,6 +38,22 @@ REDACTOR = Redactor(("US", "DE", "DK"))
         ("AKIAIOSFODNN7EXAMPLE", "IOSFODNN", "[redacted: secret]"),
         ("Authorization: Bearer abcdefghijklmnop", "abcdefghijklmnop", "[redacted: secret]"),
         ("postgres://admin:pw@host/db", "pw@", "[redacted: secret]host/db"),
+        ("amqp://admin:p@ss/w0rd@host/q", "w0rd", "[redacted: secret]host/q"),
+        ("Authorization: ApiKey abc-123", "abc-123", "[redacted: secret]"),
+        ("Authorization: Basic YTpi", "YTpi", "[redacted: secret]"),
+        ('Authorization: Digest username="joe", response="66fa"', "66fa", "[redacted: secret]"),
+        ("Set-Cookie: sid=abc123; Path=/", "abc123", "Set-[redacted: secret]"),
+        ("dbPassword=hunter22", "hunter22", "db[redacted: secret]"),
+        ('{\\"accessToken\\": \\"abcd1234\\"}', "abcd1234", '{\\"access[redacted: secret]'),
+        ('password="correct horse, battery"', "battery", '[redacted: secret]"'),
+        ("<password>hunter22</password>", "hunter22", "<[redacted: secret]</password>"),
+        ("mysql --password hunter22 -u root", "hunter22", "mysql [redacted: secret] -u root"),
+        ("curl -u joe:hunter22 https://x.example", "hunter22", "curl [redacted: secret] https"),
+        ("login joe password hunter22", "hunter22", "login joe [redacted: secret]"),
+        ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "wJalr", "[redacted: secret]"),
+        ("GOCSPX-abcdefghij_klmnopqrst", "abcdefghij", "[redacted: secret]"),
+        ("A1b2" * 3000, "A1b2", "[redacted: secret]"),
+        ("joe%40example.com", "joe", "[redacted: email]"),
         ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-def", "eyJ", "[redacted: secret]"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n", "MIIabc", "[redacted: secret]"),
         ("d41d8cd98f00b204e9800998ecf8427e", "d41d", "[redacted: secret]"),
@@ -66,6 +82,8 @@ def test_what_identifies_or_opens_is_taken_out(text: str, gone: str, left: str) 
         "We had 1,000,000 users, version 1.2.3",
         "Ein ganz gewöhnlicher Satz über Müller & Söhne – naïve café.",
         "👩‍💻 writes code",
+        "Use --password to set one, and cookies: flour, butter",
+        "tokenization > spelling, the password manager of 2024",
     ],
 )
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
@@ -121,7 +139,22 @@ def test_any_text_can_be_redacted(text: str, limit: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "hostile", ["a@", "1 ", "12-", "::", "(at", "DE12 ", "password is ", "1234567 ", "eyJaaaaaaaaaaa."]
+    "hostile",
+    [
+        "a@",
+        "1 ",
+        "12-",
+        "::",
+        "(at",
+        "DE12 ",
+        "password is ",
+        "1234567 ",
+        "eyJaaaaaaaaaaa.",
+        "-",
+        "--a-",
+        "a://:",
+        "cookie:a=",
+    ],
 )
 def test_the_cost_grows_with_the_length_only(hostile: str) -> None:
     """Nine times the text must not take anything like 81 times the time."""
