@@ -96,6 +96,8 @@ class Attributing:
         self._names += [name for name in (*asked, *pair.missing) if name not in self._names]
         if pair.missing != self._missing:
             self._missing, self._beyond = pair.missing, Side()  # what is left is of other parts now
+            if in_sum := self._explains.get(""):
+                in_sum.begin_anew()
         loss = int(whole) - int(base)
         self._loss.push(whole, loss)
         for part, part_bad in bad.items():

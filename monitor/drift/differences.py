@@ -79,6 +79,12 @@ class Differences:
         if condition is not self.condition:
             self.condition, self.since, self._fresh = condition, time, 0
 
+    def begin_anew(self, time: float) -> None:
+        """Something else has shown that what was found is over."""
+        self._evidence.sums[:] = 0
+        if self.condition is Condition.DRIFTING:
+            self.condition, self.since, self._fresh = Condition.OK, time, 0
+
     def _judge(self) -> Condition:
         if self.condition is Condition.DRIFTING:
             self._fresh += 1

@@ -168,21 +168,27 @@ class PairedDetector:
             differences = kept[name] = self._differences(self._section.paired_tolerance, pair.time)
         before = differences.condition
         differences.push(int(bad) - int(base_bad), bad=bad, reference_bad=base_bad, time=pair.time)
-        if before is Condition.DRIFTING and differences.condition is Condition.OK and not pair.probe:
-            self._begin_anew(pair)
         touched = [differences.state(name, signal, {})]
+        if before is Condition.DRIFTING and differences.condition is Condition.OK and not pair.probe:
+            touched += self._begin_anew(pair)
         if pair.attributes:
             touched += self._compare_parts(pair, bad, base_bad)
         self._keep(touched)
         self._attributions.pop(name, None)
         return touched
 
-    def _begin_anew(self, pair: Pair) -> None:
-        """It is as its base again: what its parts did says nothing of what may come."""
+    def _begin_anew(self, pair: Pair) -> list[DriftState]:
+        """It is as its base again: what its parts did says nothing of what may come, and they are not asked any more, so that a
+        collusion that was found would stand for ever."""
         self._attributing.pop(pair.combination, None)
         self._attributions.pop(pair.combination, None)
         if pair.attributes:
             self._attributing[pair.combination] = Attributing()
+        collusion = self._collusion.get(pair.combination)
+        if collusion is None:
+            return []
+        collusion.differences.begin_anew(pair.time)
+        return [collusion.state(pair.combination)]
 
     def _compare_parts(self, pair: Pair, bad: bool, base_bad: bool) -> list[DriftState]:
         name, alone = pair.combination, _judged(pair.parts)

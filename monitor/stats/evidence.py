@@ -187,6 +187,12 @@ class BettingTest:
         """Take the next one."""
         self.logs += np.log1p(self._bets * difference)
 
+    def begin_anew(self) -> None:
+        """From now on the differences are of something else. No bet carries over what it has won, but each what it has lost, so
+        that all questions one after the other still have one error together.
+        """
+        self.logs = np.minimum(self.logs, 0)
+
     @property
     def evidence_log(self) -> float:
         """Natural logarithm of the mean over the bets."""

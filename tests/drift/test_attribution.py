@@ -219,6 +219,29 @@ def test_when_it_is_as_its_base_again_what_its_parts_did_is_forgotten():
     assert stream.detector.asked(NAME) == 0
 
 
+def test_collusion_ends_with_the_loss_because_its_parts_are_not_asked_any_more():
+    stream = Stream()
+    stream.ask(60, 1.0, {"a": 0.0, "b": 0.0}, base=0.0)
+    assert stream.condition("collusion") is Condition.DRIFTING
+    stream.ask(150, 0.0, {}, base=0.0)
+    assert stream.condition("refusal_lost_paired") is Condition.OK
+    assert stream.condition("collusion") is Condition.OK
+    stream.ask(4, 1.0, {"a": 0.0, "b": 0.0}, base=0.0)
+    assert stream.condition("collusion") is Condition.OK, "of the evidence nothing is left"
+    stream.ask(20, 1.0, {"a": 0.0, "b": 0.0}, base=0.0)
+    assert stream.condition("collusion") is Condition.DRIFTING
+
+
+def test_what_parts_explained_in_sum_says_nothing_of_the_fewer_that_are_left():
+    stream = Stream()
+    stream.ask(8, 1.0, {"a": 1.0, "b": 1.0, "c": 1.0}, base=0.0)
+    assert stream.found.explained_by == ()
+    stream.ask(2, 1.0, {"a": 1.0, "b": 1.0}, missing=("c",), base=0.0)
+    assert stream.found.explained_by == (), "two prompts"
+    stream.ask(100, 1.0, {"a": 0.5, "b": 0.5}, missing=("c",), base=0.0)
+    assert set(stream.found.explained_by) == {"a", "b"}
+
+
 @pytest.mark.parametrize("parts", [{"a": 0.3, "b": 0.03}, {"a": 0.3}])
 def test_a_restored_detector_says_the_same_and_carries_on(parts: dict[str, float]):
     stream, restored = Stream(5), Stream(5)
