@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -130,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _with_session(args: argparse.Namespace, headers: Mapping[str, str], action: Any) -> int:
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(args.admin, headers=headers, timeout=timeout) as session:
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
         code: int = await action(args, session)
         return code
 
@@ -140,7 +141,7 @@ async def _list(args: argparse.Namespace, session: aiohttp.ClientSession) -> int
     query: dict[str, Any] = {name: value for name in names if (value := getattr(args, name))}
     left = args.limit
     while left > 0:
-        answer = await _call(session, "GET", "/evidence", _Page, params={**query, "limit": min(left, PAGE)})
+        answer = await _call(args.admin, session, "GET", "/evidence", _Page, params={**query, "limit": min(left, PAGE)})
         for one in answer.examples:
             print(_json(one) if args.json else line(one))
         left -= len(answer.examples)
@@ -153,7 +154,7 @@ async def _list(args: argparse.Namespace, session: aiohttp.ClientSession) -> int
 async def _show(args: argparse.Namespace, session: aiohttp.ClientSession) -> int:
     params = {"by": args.by} if args.by else {}
     for number, identity in enumerate(args.ids):
-        one = await _call(session, "GET", f"/evidence/{_segment(identity)}", Shown, params=params)
+        one = await _call(args.admin, session, "GET", f"/evidence/{_segment(identity)}", Shown, params=params)
         if args.json:
             print(_json(one))
         else:
@@ -172,7 +173,7 @@ async def _purge(args: argparse.Namespace, session: aiohttp.ClientSession) -> in
         if answer.strip().lower() not in ("y", "yes"):
             raise CallError("nothing was removed")
     body = {"by": args.by, "reason": args.reason, "which": which}
-    done = await _call(session, "POST", "/evidence/purge", _Done, json=body)
+    done = await _call(args.admin, session, "POST", "/evidence/purge", _Done, json=body)
     print(f"{done.removed} removed")
     return 0
 
@@ -195,15 +196,18 @@ def _which(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     raise CallError("say which: --id, --combination with or without --before, --before, or --everything")
 
 
-async def _call(session: aiohttp.ClientSession, method: str, path: str, kind: type[Any], **more: Any) -> Any:
+async def _call(
+    admin: str, session: aiohttp.ClientSession, method: str, path: str, kind: type[Any], **more: Any
+) -> Any:
     try:
-        async with session.request(method, f"/api/v1{path}", **more) as response:
+        # A redirect is not followed: what has to be removed, and the token, are for this address alone.
+        async with session.request(method, f"{admin}/api/v1{path}", allow_redirects=False, **more) as response:
             content = await response.read()
             if response.status == 200:
                 return msgspec.json.decode(content, type=kind)
             raise CallError(_refusal(response.status, response.reason or "", content), response.status)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise CallError(f"no answer from {session._base_url}: {error or type(error).__name__}") from error
+        raise CallError(f"no answer from {admin}: {error or type(error).__name__}") from error
     except msgspec.DecodeError as error:
         raise CallError("what answers there is no sidecar of this version") from error
 
@@ -287,10 +291,15 @@ def _count(text: str) -> int:
 
 def _url(text: str) -> str:
     """An address with or without its scheme."""
-    url = text if "://" in text else f"http://{text}"
-    if not url.startswith(("http://", "https://")):
+    address = text if "://" in text else f"http://{text}"
+    try:
+        url = urlsplit(address)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:  # such as a port beyond 65535
+        usable = False
+    if not usable:
         raise argparse.ArgumentTypeError("must be http://HOST:PORT, https://HOST:PORT or HOST:PORT")
-    return url.rstrip("/")
+    return address.rstrip("/")
 
 
 def _user() -> str:

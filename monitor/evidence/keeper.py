@@ -74,6 +74,10 @@ class _Purging:
     which: Purge
     done: Future[int]
 
+    def begin(self) -> bool:
+        """From now on it cannot be called off; False when it was."""
+        return not self.done.done() and (self.done.running() or self.done.set_running_or_notify_cancel())
+
 
 _Work = Example | _Base | _Naming | _Purging | None
 """None ends the thread."""
@@ -200,7 +204,9 @@ class Keeper:
             async with asyncio.timeout(PURGE_S):
                 return await asyncio.wrap_future(work.done)
         except TimeoutError as error:
-            raise EvidenceError(f"nothing was removed within {PURGE_S:.0f} s") from error
+            if work.done.cancel():
+                raise EvidenceError(f"nothing was removed: the store was busy for {PURGE_S:.0f} s") from error
+            raise EvidenceError(f"it takes longer than {PURGE_S:.0f} s, and goes on") from error
         except StoreError as error:
             raise EvidenceError(f"the evidence store cannot be written: {error}") from error
 
@@ -234,8 +240,10 @@ class Keeper:
             return
         try:
             self._write(store, works)
+            works = [one for one in works if isinstance(one, _Purging)]  # the others are on the disk
+            self._purge(store, works)
             now = time.monotonic()
-            if now >= self._next_look or any(isinstance(one, _Purging) for one in works):
+            if now >= self._next_look or works:
                 self._next_look = now + LOOK_S
                 self._count_removed(store.look(self._clock()))
             size = store.size()
@@ -265,8 +273,10 @@ class Keeper:
             self._metrics.stored.inc(len(batch.new))
             for kind, count in batch.redacted.items():
                 self._metrics.redactions.labels(kind).inc(count)
-        for work in works:  # after what came before it
-            if isinstance(work, _Purging):
+
+    def _purge(self, store: Store, works: Sequence[_Work]) -> None:
+        for work in works:
+            if isinstance(work, _Purging) and work.begin():
                 removed = store.purge(work.which)
                 self._metrics.removed.labels("purged").inc(removed)
                 work.done.set_result(removed)
@@ -323,7 +333,7 @@ class Keeper:
     def _lose(self, works: Sequence[_Work], reason: str) -> None:
         self._metrics.dropped.labels(reason).inc(sum(isinstance(one, Example) for one in works))
         for work in works:
-            if isinstance(work, _Purging) and not work.done.done():
+            if isinstance(work, _Purging) and work.begin():
                 work.done.set_exception(StoreError(self.problem or "a defect of the monitor's own"))
 
     def _let_go(self) -> None:

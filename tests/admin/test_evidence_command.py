@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -124,6 +127,54 @@ def test_what_is_not_allowed_or_does_not_answer_is_said(
     assert "no answer from http://127.0.0.1:1" in capsys.readouterr().err
     assert main([*nobody[:-1], str(tmp_path / "none")]) == 2
     assert "--token-file: cannot read" in capsys.readouterr().err
+
+
+@contextmanager
+def proxy(answer: Callable[[str], tuple[int, str]]) -> Iterator[str]:
+    """What stands before a sidecar: gives a path's status and the address that it goes on at."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the library's name
+            status, location = answer(self.path)
+            self.send_response(status)
+            self.send_header("Location", location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_redirect_is_not_followed_and_a_path_of_the_address_is_kept(terminal: Terminal) -> None:
+    asked: list[str] = []
+
+    def answer(path: str) -> tuple[int, str]:
+        asked.append(path.partition("?")[0])
+        return 307, terminal.url + path.removeprefix("/sidecar")
+
+    there = terminal.url
+    with proxy(answer) as url:
+        terminal.url = f"{url}/sidecar/"
+        code, lines, errors = terminal("list")
+    assert (code, lines, errors) == (2, [], "alignment-monitor: 307 Temporary Redirect\n")
+    assert asked == ["/sidecar/api/v1/evidence"]
+    terminal.url = there
+    assert terminal("list")[0] == 0
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "http://[::1", "http://", "ftp://x"])
+def test_an_address_that_is_none_is_said(url: str, terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.url = url
+    with pytest.raises(SystemExit):
+        terminal("list")
+    assert "--admin: must be http" in capsys.readouterr().err
 
 
 def test_a_text_does_nothing_to_the_terminal() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import resource
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,23 @@ def test_what_waits_at_the_end_is_written(tmp_path: Path) -> None:
         for _ in range(50):
             made.offer()
     assert made.value("stored_total") == 50
+
+
+async def test_a_purge_that_was_given_up_removes_nothing_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitor.evidence.keeper.PURGE_S", 0.2)
+    with desk(tmp_path) as made:
+        made.offer()
+        made.wait(lambda: made.value("stored_total") == 1)
+        with closing(sqlite3.connect(tmp_path / "evidence" / FILE, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            made.offer()  # the thread waits with this
+            await asyncio.sleep(0.2)
+            with pytest.raises(EvidenceError, match="nothing was removed"):
+                await made.keeper.purge(Purge(everything=True))
+            other.execute("ROLLBACK")
+        made.wait(lambda: made.value("stored_total") == 2)
+        made.offer()
+        made.wait(lambda: made.value("stored_total") == 3)
+        found, _ = await made.keeper.reader.page(Filter(), 10)
+    assert len(found) == 3
+    assert made.value("dropped_total", reason="failed") == 0
