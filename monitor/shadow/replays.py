@@ -210,6 +210,9 @@ class Shadow:
             if self._clock() - job.queued > LATE_S:
                 self._metrics.skipped("late").inc()
                 continue
+            if self._is_gone(job):
+                self._metrics.skipped("gone").inc()
+                continue
             try:
                 await self._replay(job)
             except Exception as error:  # noqa: BLE001  # a defect on one pair must not end the worker
@@ -220,6 +223,11 @@ class Shadow:
             self._wanted.clear()
             await self._wanted.wait()
         return next(queue for queue in self._waiting if queue).popleft()
+
+    def _is_gone(self, job: Job) -> bool:
+        """It is not served any more, or its name holds other contents."""
+        now = self._catalog.find(job.label)
+        return now is None or now.id != job.combination.id
 
     async def _replay(self, job: Job) -> None:
         base = await self._ask(job, "base", job.base)
@@ -249,15 +257,20 @@ class Shadow:
         try:
             answer = await self._client.ask(job.replay, body, served, role)
         except ShadowError as error:
-            self._failed(job.label, role, error)
+            self._failed(job, role, error)
             return None
         self._yielding.answered()
-        self._metrics.requests(job.label, role, OK).inc()
+        self._count(job, role, OK)
         return answer
 
-    def _failed(self, label: str, role: str, error: ShadowError) -> None:
+    def _count(self, job: Job, role: str, result: str) -> None:
+        """Not of what is gone: its series would come back, and stay."""
+        if not self._is_gone(job):
+            self._metrics.requests(job.label, role, result).inc()
+
+    def _failed(self, job: Job, role: str, error: ShadowError) -> None:
         reason = str(error)
-        self._metrics.requests(label, role, reason).inc()
+        self._count(job, role, reason)
         self._yielding.failed(error)
         left_out = self._repeats.allow(reason, self._clock())
         if left_out is not None:
@@ -271,8 +284,7 @@ class Shadow:
         rests: Mapping[str, Choice],
         missing: tuple[str, ...],
     ) -> None:
-        now = self._catalog.find(job.label)
-        if now is None or now.id != job.combination.id:
+        if self._is_gone(job):
             self._metrics.skipped("gone").inc()
             return
         replies = [base, *parts.values(), *rests.values()]

@@ -279,9 +279,10 @@ async def test_what_the_queue_cannot_hold_and_what_is_gone_is_counted(stage: Any
     own.catalog.update([ServedModel("base", ""), ServedModel("beta", "base")])
     own.catalog.expire(0)
     own.pipeline.forget(own.catalog.expire(1000), 1000.0, "unloaded")
-    await eventually(lambda: own.skipped.get(("gone",)), "its pair is dropped")
+    await eventually(lambda: own.skipped.get(("gone",)) == 2, "the pairs of both are dropped")
     own.shadow.stop()
-    assert own.pairs == {}
+    assert (own.pairs, own.results) == ({}, {}), "no series comes back"
+    assert len(server.asked) == 1, "and nothing is asked for it any more"
 
 
 def pair_of_adapters(own: Stage) -> None:
