@@ -14,7 +14,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from monitor.adapters import ServedModel
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 PREFIX: Final = "alignment-part-"
 """Begins the names under which parts are loaded, by whichever sidecar."""
+SCALE_ALONE: Final = 1.0
+"""Scale of an adapter that the server loads by itself, whatever its weight in a merge."""
 IDLE_S: Final = 400.0
 """Seconds after which a part that nobody wants is unloaded: longer than a request may wait to be asked again, and be answered."""
 RETRY_S: Final = 3600.0
@@ -93,7 +95,11 @@ class PartLoader:
     @property
     def served(self) -> list[Combination]:
         """What is loaded now, as single adapters."""
-        return [Combination(name, one.base, (one.part,)) for name, one in self._held.items() if one.loaded]
+        return [
+            Combination(name, one.base, (replace(one.part, scale=SCALE_ALONE),))
+            for name, one in self._held.items()
+            if one.loaded
+        ]
 
     def without_ours(self, models: Sequence[ServedModel]) -> list[ServedModel]:
         """The server's list without what was loaded here, or left behind by a process before this one."""

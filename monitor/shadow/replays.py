@@ -32,7 +32,7 @@ from monitor.pipeline import Pipeline
 from monitor.records import Choice, Combination, Condition, Item, Outcome, Pair, Stratum, Verdict
 from monitor.shadow.body import Replay, replay_of
 from monitor.shadow.client import OK, ShadowClient, ShadowError
-from monitor.shadow.part_loader import PartLoader
+from monitor.shadow.part_loader import SCALE_ALONE, PartLoader
 from monitor.shadow.served_parts import ServedParts, served_parts
 from monitor.shadow.yielding import Sleep, Yielding
 from monitor.telemetry.logs import Repeats, where_it_failed
@@ -165,7 +165,8 @@ class Shadow:
         found = served_parts(combination, served)
         if self._loader is None or not found.missing:
             return found
-        self._loader.want([part for part in combination.parts if part.adapter in found.missing], combination.base)
+        missing = [part for part in combination.parts if part.adapter in found.missing]
+        self._loader.want([part for part in missing if 0 < part.scale <= SCALE_ALONE], combination.base)
         return served_parts(combination, [*served, *self._loader.served])
 
     def _job(

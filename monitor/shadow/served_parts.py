@@ -13,11 +13,12 @@ class ServedParts:
     """Whom to ask about a combination's parts."""
 
     alone: Mapping[str, str] = field(default_factory=dict)
-    """Part -> the name under which it is served by itself, whatever its scale in the merge."""
+    """Part -> the name under which it is served by itself, at its scale in the merge or a larger one: less of it may do less, and
+    what is missing would look like collusion."""
     rests: Mapping[str, str] = field(default_factory=dict)
     """Part -> the name of the merge of all the others, at the same scales and by the same method."""
     missing: tuple[str, ...] = ()
-    """Parts that are not served by themselves."""
+    """Parts that are not served by themselves at such a scale."""
 
     @property
     def names(self) -> int:
@@ -43,8 +44,9 @@ def served_parts(whole: Combination, served: Iterable[Combination]) -> ServedPar
 
 
 def _alone(part: Part, known: Sequence[Combination]) -> str:
-    """Served name of this adapter by itself, at the same scale before any other; "" when it is not served."""
-    found = [one for one in known if len(one.parts) == 1 and _same(one.parts[0], part)]
+    """Served name of this adapter by itself, at the same scale before any larger one; "" when it is not served."""
+    alone = [one for one in known if len(one.parts) == 1 and _same(one.parts[0], part)]
+    found = [one for one in alone if 0 < part.scale <= one.parts[0].scale]
     found.sort(key=lambda one: (one.parts[0].scale != part.scale, one.served_name))
     return found[0].served_name if found else ""
 

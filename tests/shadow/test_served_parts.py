@@ -38,10 +38,16 @@ def test_of_two_parts_all_but_one_is_the_other_and_not_asked_twice():
     assert served_parts(whole, [of("x", A), of("y", B), whole]).rests == {}
 
 
-def test_a_part_alone_counts_whatever_its_scale_and_at_its_own_before_any_other():
+def test_a_part_alone_counts_at_its_scale_before_any_larger_one():
     whole = of("a-b", Part("a", 0.7), B)
     assert served_parts(whole, [of("full", A)]).alone == {"a": "full"}
     assert served_parts(whole, [of("full", A), of("less", Part("a", 0.7))]).alone == {"a": "less"}
+
+
+@pytest.mark.parametrize("scale", [1.3, -1.0])
+def test_less_of_a_part_or_its_opposite_does_not_stand_for_it(scale):
+    whole = of("1.3*a-b", Part("a", scale), B)
+    assert served_parts(whole, [of("full", A), of("y", B)]) == ServedParts({"b": "y"}, missing=("a",))
 
 
 def test_contents_count_before_names():
