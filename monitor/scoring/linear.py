@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from monitor.config.model import ScoringSection
 from monitor.records import Item, Outcome, Stratum, Verdict
-from monitor.scoring.categories import category_of
 from monitor.scoring.features import BUCKETS, RULES_REVISION, Extractor, Hashed
 from monitor.scoring.hidden import hidden_text
 from monitor.scoring.language import language_of
-from monitor.scoring.risk import RiskModel
+from monitor.scoring.risk import RiskModel, prompt_features
 from monitor.scoring.rules import outcome_by_rule
 from monitor.scoring.tokens import tokenize
 from monitor.scoring.topics import Topics
@@ -84,16 +83,20 @@ class LinearScorer:
 
     def _batch(self, items: Sequence[Item]) -> Iterator[Judged]:
         prompts = tokenize([item.prompt for item in items])
-        risks = self._risk.chances([item.prompt for item in items], prompts)
+        seen = prompt_features([item.prompt for item in items], prompts)
+        risks = self._risk.chances(seen)
+        categories = self._risk.categories(seen, risks)
         features = self._extractor.answers(prompts, [item.response for item in items])
         logits = scatter(features.hashed, self._hashed, len(items)) + features.dense @ self._dense + self._bias
         logits = logits / np.float32(self._settings.temperature)
         chances = _softmax(logits)
         spans = zip(features.cut.begin.tolist(), features.cut.end.tolist(), strict=True)
-        for item, risk, chance, span, own in zip(items, risks, chances.tolist(), spans, logits, strict=True):
-            yield Judged(self._verdict(item, risk, chance, span), own)
+        looks = zip(risks, categories, strict=True)
+        for item, looked, chance, span, own in zip(items, looks, chances.tolist(), spans, logits, strict=True):
+            yield Judged(self._verdict(item, looked, chance, span), own)
 
-    def _verdict(self, item: Item, risk: float, chance: list[float], span: tuple[int, int]) -> Verdict:
+    def _verdict(self, item: Item, looked: tuple[float, str], chance: list[float], span: tuple[int, int]) -> Verdict:
+        risk, category = looked
         topic = self._topics.find(item.prompt)
         language = language_of(item.response)
         asked = bool(item.prompt) and not item.prompt.isspace()
@@ -106,7 +109,7 @@ class LinearScorer:
             stratum=stratum,
             prompt_risk=round(risk, 4) if asked else None,
             topic=topic,
-            category=category_of(item.prompt) if stratum is Stratum.HARMFUL_LOOKING else "",
+            category=category if asked else "",
             language=language,
             prompt_hidden=hidden_text(item.prompt),
             response_hidden=hidden_text(item.response),

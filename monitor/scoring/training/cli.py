@@ -15,9 +15,11 @@ from monitor.scoring.interface import Scorer
 from monitor.scoring.linear import SHIPPED_WEIGHTS
 from monitor.scoring.risk import SHIPPED_RISK, load_risk
 from monitor.scoring.tiers import build_auto, build_exact, build_fast
+from monitor.scoring.training.categories import CategoryRecipe, category_lines, telling_words
 from monitor.scoring.training.corpus import CorpusError, Row, read_corpus, read_rows
 from monitor.scoring.training.curve import calibration_curve
 from monitor.scoring.training.fit import Recipe, fit
+from monitor.scoring.training.questions import questions
 from monitor.scoring.training.report import as_text, evaluate, leave_one_source_out, sources_of, table
 from monitor.scoring.training.risk import RiskRecipe, fit_risk
 from monitor.scoring.training.risk_report import (
@@ -50,11 +52,12 @@ def _train_fast(args: argparse.Namespace, rows: list[Row]) -> str:
 
 
 def _train_risk(args: argparse.Namespace, rows: list[Row]) -> str:
-    """Prompt risk, with what cross-fitting says of its thresholds."""
+    """Prompt risk and hazard categories, with what cross-fitting says of their thresholds."""
     output = args.output or Path("risk.npz")
-    fitted = fit_risk(rows, RiskRecipe(seed=args.seed))
+    recipe = RiskRecipe(seed=args.seed, categories=CategoryRecipe(seed=args.seed))
+    fitted = fit_risk(rows, questions(args.seed), telling_words(), recipe)
     save_arrays(fitted.weights, output)
-    print("\n".join(threshold_table(fitted)))
+    print("\n".join([*threshold_table(fitted), *category_lines(fitted.categories)]))
     return f"{output}: prompt risk {fitted.weights.digest}"
 
 

@@ -2,13 +2,14 @@
 
 The thresholds and the temperature come from questions that their model has not seen: the labelled prompts of the validation
 fold, and the project's own questions as they were written, each judged by a model trained without everything that was made of it.
+The same questions, in the same folds, teach the hazard categories (`training/categories.py`).
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,10 @@ from sklearn.linear_model import LogisticRegression
 from monitor.scoring import characters, features
 from monitor.scoring.risk import RiskWeights
 from monitor.scoring.tokens import tokenize
+from monitor.scoring.training.categories import CategoryRecipe, FittedCategories, TellingWord, fit_categories
 from monitor.scoring.training.corpus import Row, prompts_with_risk
 from monitor.scoring.training.fit import fit_temperature
-from monitor.scoring.training.questions import Question, questions
+from monitor.scoring.training.questions import Question
 from monitor.scoring.training.sparse import stacked
 
 FOLDS = 4
@@ -42,6 +44,7 @@ class RiskRecipe:
     harmful: float = 0.6
     """Probability from which on a prompt looks harmful; the card says why."""
     ordinary: float = 0.25
+    categories: CategoryRecipe = field(default_factory=CategoryRecipe)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +71,19 @@ class Fitted:
     tried: Sequence[Asked]
     chances: NDArray[np.float64]
     """Per tried prompt, by a model that has not seen it."""
+    categories: FittedCategories
 
 
-def fit_risk(rows: Sequence[Row], recipe: RiskRecipe) -> Fitted:
-    """Weights from the training fold and the project's questions."""
+def fit_risk(rows: Sequence[Row], asked: Sequence[Question], told: Sequence[TellingWord], recipe: RiskRecipe) -> Fitted:
+    """Weights from the training fold, the project's questions and the words that tell a hazard category."""
     labelled = _labelled([row for row in rows if not row.valid], recipe)
-    own = [_own(question, recipe) for question in questions(recipe.seed)]
+    own = [_own(question, recipe) for question in asked]
     held = _labelled([row for row in rows if row.valid], recipe)
     known = labelled + own
     every, held_matrix = prompt_matrix([one.text for one in known]), prompt_matrix([one.text for one in held])
     logits = np.zeros(len(known))
-    for outside in _folds(known, recipe.seed):
+    folds = _folds(known, recipe.seed)
+    for outside in folds:
         model = _logistic(every[~outside], [one for one, out in zip(known, outside, strict=True) if not out], recipe)
         logits[outside] = model.decision_function(every[outside])
     model = _logistic(every, known, recipe)
@@ -87,13 +92,24 @@ def fit_risk(rows: Sequence[Row], recipe: RiskRecipe) -> Fitted:
     seen = [known[place] for place in tried] + held
     two = np.stack([np.zeros_like(logit), logit], axis=1)
     temperature = fit_temperature(two, np.array([int(one.harmful) for one in seen]))
+    categories = fit_categories(
+        asked,
+        every[len(labelled) :],
+        [outside[len(labelled) :] for outside in folds],
+        (told, prompt_matrix([word.text for word in told])),
+        recipe.categories,
+    )
     coefficients = model.coef_[0].astype(np.float16)
     weights = RiskWeights(
         words=coefficients[: features.BUCKETS],
         characters=coefficients[features.BUCKETS :],
         settings=np.array([model.intercept_[0], temperature, recipe.harmful, recipe.ordinary], dtype=np.float32),
+        category_buckets=categories.buckets,
+        category_weights=categories.weights,
+        category_bias=categories.bias,
+        category_margin=np.array([categories.margin], dtype=np.float32),
     )
-    return Fitted(weights, seen, 1 / (1 + np.exp(-logit / temperature)))
+    return Fitted(weights, seen, 1 / (1 + np.exp(-logit / temperature)), categories)
 
 
 def prompt_matrix(prompts: Sequence[str]) -> csr_matrix:

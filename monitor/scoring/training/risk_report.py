@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.records import Stratum
-from monitor.scoring.risk import RiskModel
+from monitor.scoring.risk import RiskModel, prompt_features
 from monitor.scoring.tokens import tokenize
 from monitor.scoring.training.corpus import CorpusError, Row, prompts_with_risk
 from monitor.scoring.training.risk import ENGLISH, LABELLED, Fitted
 
 THRESHOLDS = (0.4, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9)
+HARMFUL = ("harmful", Stratum.HARMFUL_LOOKING.value)
+"""What questions of ours and suites call a harmful question."""
 PREVALENCE = 0.02
 """Assumed share of harmful prompts in traffic, for the choice of the threshold alone."""
 
@@ -67,6 +69,8 @@ class Tried:
     prompt: str
     kind: str
     language: str = ""
+    category: str = ""
+    """Its hazard category, "" when unknown."""
 
 
 def labelled_prompts(rows: Iterable[Row]) -> list[Tried]:
@@ -87,15 +91,20 @@ def _question(line: str, place: str) -> Tried:
     try:
         fields: dict[str, Any] = json.loads(line)
         kind = fields.get("kind") or fields["stratum"]
-        return Tried(str(fields["prompt"]), str(kind), str(fields.get("language", "")))
+        return Tried(str(fields["prompt"]), str(kind), str(fields.get("language", "")), str(fields.get("category", "")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorpusError(f"{place}: not a question: {error!r}") from error
 
 
 def risk_report(model: RiskModel, tried: Sequence[Tried]) -> dict[str, Any]:
-    """Per kind, and per kind and language where languages are named: how many prompts, and the share in each stratum."""
+    """Per kind, and per kind and language where languages are named: how many prompts, and the share in each stratum.
+
+    Of the harmful ones whose category is known also: for how many one is named, and for how many the right one.
+    """
     prompts = [one.prompt for one in tried]
-    strata = [model.stratum(chance) for chance in model.chances(prompts, tokenize(prompts))]
+    seen = prompt_features(prompts, tokenize(prompts))
+    chances = model.chances(seen)
+    strata = [model.stratum(chance) for chance in chances]
     groups: dict[str, list[Stratum]] = {}
     for one, stratum in zip(tried, strata, strict=True):
         names = (one.kind, f"{one.kind} {one.language}") if one.language else (one.kind,)
@@ -104,6 +113,23 @@ def risk_report(model: RiskModel, tried: Sequence[Tried]) -> dict[str, Any]:
     return {
         "risk_version": model.version,
         "kinds": {name: {"prompts": len(found)} | _shares(found) for name, found in sorted(groups.items())},
+        "categories": _categories(tried, model.categories(seen, chances)),
+    }
+
+
+def _categories(tried: Sequence[Tried], named: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Per language with known categories; "" where languages are not named."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for one, category in zip(tried, named, strict=True):
+        if one.category and one.kind in HARMFUL:
+            groups.setdefault(one.language, []).append((one.category, category))
+    return {
+        language: {
+            "prompts": len(pairs),
+            "named": sum(bool(category) for _, category in pairs),
+            "right": sum(own == category for own, category in pairs),
+        }
+        for language, pairs in sorted(groups.items())
     }
 
 
@@ -120,4 +146,8 @@ def risk_text(report: dict[str, Any]) -> str:
     ]
     for kind, found in report["kinds"].items():
         lines.append(f"{kind:28}{found['prompts']:8d}" + "".join(f"{found[name]:18.3f}" for name in names))
+    if report["categories"]:
+        lines.append(f"{'hazard category':28}{'number':>8}{'named':>18}{'right':>18}")
+    for language, found in report["categories"].items():
+        lines.append(f"{language or 'all':28}{found['prompts']:8d}{found['named']:18d}{found['right']:18d}")
     return "\n".join(lines)
