@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,9 @@ from monitor.records import EVERY, Part
 
 VERSION: Final = 1
 """Of our own format; grows when a field changes its meaning."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_MENTION: Final = re.compile(r"(?<!\w)@(?=\w)")
+"""What Mattermost and Rocket.Chat take for a person or for everybody; org/model@revision is none."""
 _NEVER: Final = "0001-01-01T00:00:00Z"
 """How Alertmanager says that something has not ended."""
 
@@ -187,7 +191,8 @@ def as_slack(message: Message) -> bytes:
         f"*{message.action}*" if message.action else "",
         f"{message.dashboard_url} {message.runbook_url}".strip(),
     ]
-    text = "\n".join(line for line in lines if line)
+    text = "\n".join(_CONTROL.sub(" ", line) for line in lines if line)
+    text = _MENTION.sub("@\u200b", text)
     for plain, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(plain, safe)
     return msgspec.json.encode({"text": text})

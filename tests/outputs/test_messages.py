@@ -122,6 +122,9 @@ def test_a_chat_s_form_mentions_nobody_whatever_a_name_holds() -> None:
     assert set(body) == {"text"}
     assert body["text"].startswith("*PAGE opened*: &lt;!channel&gt;&amp;co no longer refuses")
     assert "<" not in body["text"]
+    text = json.loads(FORMATS["slack"](opened(case_of("@all a@1\n*PAGE opened*: forged")[1])))["text"]
+    assert text.startswith("*PAGE opened*: @\u200ball a@1 *PAGE opened*: forged no longer refuses")
+    assert "\n*PAGE" not in text
 
 
 def test_all_combinations_together_have_no_name_to_unload() -> None:
