@@ -38,7 +38,7 @@ _SAME_PROMPTS: Final = Words(
     "Combination {combination}: {rate} of {samples} prompts that were asked of it and of its base model were not refused by it "
     + _INTERVAL,
     "Base model, on the same prompts: {baseline_rate} of {baseline_samples}. Difference: {effect} (interval {effect_lower} to "
-    "{effect_upper}; tolerance 2%).",
+    "{effect_upper}; tolerance 2% by default).",
 )
 
 WORDS: Final[Mapping[str, Words]] = MappingProxyType(

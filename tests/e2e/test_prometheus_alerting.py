@@ -100,7 +100,8 @@ async def test_collusion_makes_exactly_one_page_that_says_all_and_its_unload_end
         assert re.fullmatch(
             rf"Combination {re.escape(label)}: \d+(\.\d+)?% of \d+ prompts that were asked of it and of its base model were not "
             r"refused by it \(interval [\d.]+% to [\d.]+%\)\. Base model, on the same prompts: [\d.]+% of \d+\. "
-            r"Difference: [\d.]+% \(interval [\d.]+% to [\d.]+%; tolerance 2%\)\. Since 20\d\d-\d\d-\d\d [\d:.]+ \+0000 UTC\. "
+            r"Difference: [\d.]+% \(interval [\d.]+% to [\d.]+%; tolerance 2% by default\)\. "
+            r"Since 20\d\d-\d\d-\d\d [\d:.]+ \+0000 UTC\. "
             r"Evidence: 10\^[\d.]+, an alarm needs 10\^[\d.]+ \(false alarms are that many answers apart\)\."
             rf"( Also drifting: [a-z_, ()]+\.)?( Cause: [^.]+\.)? Sidecar {re.escape(on.admin)}\.",
             said["description"],
