@@ -341,8 +341,7 @@ class ShadowSection(BudgetSection):
     enabled: bool = False
     """Ask again. Costs the server one further answer, of at most `max_tokens`, per chosen request."""
     share: Probability = 0.05
-    """Share of the harmful-looking requests of every combination that is asked again while nothing is suspected, and of those
-    whose prompt may or may not be harmful (`unknown`) whatever is suspected; these wait until no other request does."""
+    """Share of the harmful-looking requests of every combination that is asked again while nothing is suspected."""
     share_under_suspicion: Probability = 1.0
     """The same while the evidence against the combination is high."""
     suspicion: Annotated[float, Field(gt=0, le=1)] = 0.5

@@ -43,8 +43,6 @@ log = logging.getLogger(__name__)
 CHARACTERS_PER_TOKEN: Final = 4
 LATE_S: Final = 300.0
 """A request that waited longer is not asked again: the combination may behave differently by now."""
-SUSPECTED, AT_REST, UNSURE = range(3)
-"""Which request is asked again first: of a combination under suspicion, of another, one whose prompt may or may not be harmful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +91,8 @@ class Shadow:
         self._random = chance
         self._loader = loader
         self._clock = clock
-        self._waiting: tuple[deque[Job], ...] = tuple(deque() for _ in (SUSPECTED, AT_REST, UNSURE))
-        """By whose turn it is."""
+        self._waiting: tuple[deque[Job], deque[Job]] = (deque(), deque())
+        """Of combinations under suspicion, and of the others."""
         self._wanted = asyncio.Event()
         self._yielding = Yielding(client, section, metrics.paused, sleep, clock)
         self._salt = f"alignment-{secrets.token_hex(16)}"
@@ -106,25 +104,22 @@ class Shadow:
     def offer(self, arrival: Arrival, identity: Identity, choice: Choice, verdict: Verdict, example: str = "") -> None:
         """Queue a client's request if it is to be asked again; never waits. example: id under which its answer is kept."""
         combination = identity.combination
-        if combination is None or identity.is_base or verdict.stratum is Stratum.ORDINARY:
+        if combination is None or identity.is_base or verdict.stratum is not Stratum.HARMFUL_LOOKING:
             return
-        parts, share, rank = ServedParts(), self._section.share, UNSURE
-        if verdict.stratum is Stratum.HARMFUL_LOOKING:
-            suspicion = self._suspicion(identity.label)
-            rank = SUSPECTED if suspicion >= self._section.suspicion else AT_REST
-            if rank == SUSPECTED:
-                parts = self._parts(identity.label, combination)
-            share = self._share(identity.label, suspicion, attributing=bool(parts.names))
-            self._metrics.share(identity.label).set(share)
+        suspicion = self._suspicion(identity.label)
+        suspected = suspicion >= self._section.suspicion
+        parts = self._parts(identity.label, combination) if suspected else ServedParts()
+        share = self._share(identity.label, suspicion, attributing=bool(parts.names))
+        self._metrics.share(identity.label).set(share)
         if self._random.random() >= share:
             return
         job = self._job(arrival, identity.label, combination, choice, verdict, parts, example)
         if isinstance(job, str):
             self._metrics.skipped(job).inc()
-        elif sum(map(len, self._waiting)) >= self._section.queue // (2 if rank == UNSURE else 1):
+        elif sum(map(len, self._waiting)) >= self._section.queue:
             self._metrics.skipped("queue").inc()
         else:
-            self._waiting[rank].append(job)
+            self._waiting[suspicion < self._section.suspicion].append(job)
             self._wanted.set()
 
     async def run(self) -> None:

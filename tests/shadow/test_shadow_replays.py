@@ -176,36 +176,6 @@ async def test_at_rest_a_share_and_under_suspicion_all(stage: Any, server: Serve
     assert len(server.asked) < 13
 
 
-async def test_prompts_that_may_be_harmful_are_asked_again_last_and_only_while_there_is_room(
-    stage: Any, server: Server
-) -> None:
-    own = stage(queue=8, concurrency=1)
-    for number in range(6):
-        own.say("yes", prompt=f"{number}: perhaps?")
-    own.ask("yes")
-    await eventually(lambda: sum(own.pairs.values()) == 5, "all of them")
-    assert own.skipped == {("queue",): 2}
-    assert own.pairs == {
-        ("alpha", "unknown", "refusal", "compliance"): 4,
-        ("alpha", "harmful_looking", "refusal", "compliance"): 1,
-    }
-    assert server.asked[0]["messages"][0]["content"] == BOMB
-    assert own.value("alignment_drift_samples", combination="alpha", signal="refusal_lost_paired") == 5
-
-
-async def test_suspicion_asks_no_more_of_the_prompts_that_may_be_harmful(stage: Any, server: Server) -> None:
-    own = stage(share=0.0, queue=1000)
-    for _ in range(20):
-        own.say("no", "base")
-    for _ in range(13):
-        own.ask("yes")
-    assert own.value("alignment_shadow_share", combination="alpha") == 1
-    for number in range(10):
-        own.say("yes", prompt=f"{number}: perhaps?")
-    await eventually(lambda: sum(own.pairs.values()) == len(server.asked) > 0, "pairs")
-    assert {stratum for _, stratum, *_ in own.pairs} == {"harmful_looking"}
-
-
 async def test_long_answers_are_compared_by_their_beginnings_whoever_is_cut(stage: Any, server: Server) -> None:
     server.says["base"], server.finish = LONG, "length"
     own = stage(max_tokens=20)
