@@ -94,11 +94,12 @@ async def test_answers_equal_those_of_asking_vllm_directly(
             text = questions(recordings, stratum)[0]
             whole = body | {"model": name, "messages": [{"role": "user", "content": text}]}
             answers = []
-            for url in (vllm, running.url):
+            # The first fills the server's cache; without it sums come in another order.
+            for url in (vllm, vllm, running.url):
                 async with session.post(f"{url}/v1/chat/completions", json=whole) as response:
                     assert response.status == 200
                     answers.append((without_identity(await response.read()), response.headers["content-type"]))
-            assert answers[0] == answers[1]
+            assert answers[1] == answers[2]
             assert answers[0][0].endswith(b"data: [DONE]\n\n") == stream
 
 
@@ -118,10 +119,10 @@ async def test_the_openai_client_gets_chat_completions_text_completions_and_erro
                     max_tokens=32,
                     n=2,
                 )
-                for one in (direct, through)
+                for one in (direct, direct, through)
             ]
-            assert [c.message.content for c in chats[0].choices] == [c.message.content for c in chats[1].choices]
-            assert chats[0].usage == chats[1].usage
+            assert [c.message.content for c in chats[1].choices] == [c.message.content for c in chats[2].choices]
+            assert chats[1].usage == chats[2].usage
             alone = await direct.chat.completions.create(
                 model=name, messages=[{"role": "user", "content": text}], temperature=0, max_tokens=32
             )
@@ -132,9 +133,9 @@ async def test_the_openai_client_gets_chat_completions_text_completions_and_erro
             assert "".join(pieces) == alone.choices[0].message.content
             texts = [
                 (await one.completions.create(model=name, prompt=[text, "Hello"], temperature=0, max_tokens=16)).choices
-                for one in (direct, through)
+                for one in (direct, direct, through)
             ]
-            assert [c.text for c in texts[0]] == [c.text for c in texts[1]]
+            assert [c.text for c in texts[1]] == [c.text for c in texts[2]]
         for one in (direct, through):
             with pytest.raises(Exception, match="does not exist") as error:
                 await one.chat.completions.create(model="nobody", messages=[{"role": "user", "content": text}])
@@ -142,8 +143,10 @@ async def test_the_openai_client_gets_chat_completions_text_completions_and_erro
     await eventually(
         lambda: running.metric('alignment_exchanges_scored_total{endpoint="completions"}'), "completions are scored"
     )
-    metrics = await running.metrics()
-    assert metrics['alignment_exchanges_unscored_total{endpoint="chat_completions",reason="error_status"}'] == 1
+    await eventually(
+        lambda: running.metric('alignment_exchanges_unscored_total{endpoint="chat_completions",reason="error_status"}'),
+        "the error is counted",
+    )
 
 
 async def test_vllm_stops_generating_when_the_client_goes(
