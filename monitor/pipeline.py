@@ -216,6 +216,7 @@ class Pipeline:
             self._introduced[identity.label] = identity.combination
             self._metrics.verdicts.introduce(identity.label, identity.combination)
             self._metrics.traffic.introduce(identity.label)
+            self._attribute(identity.label)  # of an alarm that stood before a restart, too
 
     def forget(self, labels: Sequence[str], time: float, why: str) -> None:
         """These combinations are gone. why: `unloaded` or `replaced`."""
@@ -314,8 +315,6 @@ class Pipeline:
         self._causes = frozenset(self._detector.common_causes())
         for signal in self._causes:
             self._metrics.drift.common_cause(signal).set(1)
-        for label in {drift.combination for drift in self.states()}:
-            self._metrics.drift.show_attribution(label, self._paired.attribution(label))
         for drift in self.states():
             self._conditions[drift.combination, drift.signal] = drift.condition
             self._suspect(drift)

@@ -10,6 +10,7 @@ from made_exchanges import chat_request, chat_response, chunk, exchange, sse
 from prometheus_client import CollectorRegistry, generate_latest
 
 from monitor.adapters import Catalog, Registry, ServedModel
+from monitor.adapters.registry import DeclaredCombination, DeclaredPart
 from monitor.config.model import DriftSection
 from monitor.drift import PairedDetector, RecentSamples, SequentialDetector
 from monitor.pipeline import Arrival, Pipeline
@@ -86,9 +87,10 @@ class Bench:
         scorer: Any = None,
         detector: type[SequentialDetector] = SequentialDetector,
         samples: RecentSamples | None = None,
+        registry: Registry | None = None,
         **drift: Any,
     ) -> None:
-        self.catalog = Catalog(Registry(), 10, 60)
+        self.catalog = Catalog(registry or Registry(), 10, 60)
         models = [ServedModel("base", ""), *(ServedModel(name, "base") for name in ("alpha", "beta", "poison"))]
         self.catalog.update(models)
         self.registry = CollectorRegistry()
@@ -383,6 +385,18 @@ def test_a_successor_carries_on_without_telling_the_same_finding_again() -> None
         successor.value("alignment_drift_condition", combination="alpha", signal="refusal_lost", condition="drifting")
         == 1
     )
+
+
+def test_a_successor_still_says_of_a_standing_alarm_that_no_part_was_asked() -> None:
+    pair = DeclaredCombination(served_name="alpha", parts=(DeclaredPart(adapter="a"), DeclaredPart(adapter="b")))
+    bench, successor = (Bench(registry=Registry(combinations=(pair,))) for _ in range(2))
+    series = {("a+b", "unknown", "", ""): 1.0}
+    drift(bench)
+    assert bench.all_of("alignment_attribution_info") == series
+    successor.pipeline.restore(bench.pipeline.save())
+    for identity in successor.catalog.identities():
+        successor.pipeline.introduce(identity)
+    assert successor.all_of("alignment_attribution_info") == series
 
 
 def test_restored_combinations_that_are_no_longer_loaded_go_after_the_grace() -> None:
