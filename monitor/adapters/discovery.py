@@ -18,7 +18,7 @@ import msgspec
 from monitor.adapters.catalog import ServedModel
 from monitor.config import ConfigError
 from monitor.config.secrets import read_secret
-from monitor.telemetry.metrics import DiscoveryMetrics
+from monitor.telemetry.adapter_metrics import DiscoveryMetrics
 
 log = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from monitor.config.model import AdaptersSection
 from monitor.enforcement import Policy
 from monitor.lifecycle import in_thread
 from monitor.records import AdapterEvent, Combination, Part
-from monitor.telemetry.metrics import AdapterMetrics
+from monitor.telemetry.adapter_metrics import AdapterMetrics
 
 log = logging.getLogger(__name__)
 

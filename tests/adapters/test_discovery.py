@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from monitor.adapters import Discovery, DiscoveryError, ServedModel, client_for, discovery
 from monitor.adapters.discovery import ModelsClient
-from monitor.telemetry.metrics import DiscoveryMetrics
+from monitor.telemetry.adapter_metrics import DiscoveryMetrics
 
 MODELS = {"object": "list", "data": [{"id": "base", "root": "/m"}, {"id": "alpha", "root": "/a", "parent": "base"}]}
 

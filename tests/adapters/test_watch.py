@@ -15,7 +15,7 @@ from monitor.adapters.validation import Probed, ProbeOutcome
 from monitor.adapters.watch import AdapterWatch
 from monitor.config.model import AdaptersSection
 from monitor.records import AdapterEvent, Part
-from monitor.telemetry.metrics import AdapterMetrics
+from monitor.telemetry.adapter_metrics import AdapterMetrics
 
 
 class Watched:
