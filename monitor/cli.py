@@ -125,7 +125,6 @@ def _check_files(config: Config) -> None:
     """Raise ConfigError when a file or a package that the configuration asks for cannot be used."""
     from monitor.adapters import DiscoveryError, read_api_key
     from monitor.config.secrets import read_token
-    from monitor.outputs.receiver import check_receiver
     from monitor.proxy.routes import Routes
     from monitor.tls import listen_context, upstream_context
 
@@ -139,7 +138,10 @@ def _check_files(config: Config) -> None:
             read_api_key(config.adapters.api_key_file)
         except DiscoveryError as error:
             raise ConfigError(str(error)) from error
-    check_receiver(config.outputs)
+    if config.outputs.webhook.enabled:
+        from monitor.outputs.receiver import check_receiver
+
+        check_receiver(config.outputs.webhook)
     _check_baseline(config)
     _check_evidence(config)
     if config.probing.enabled:

@@ -154,3 +154,14 @@ def test_asking_for_the_version_loads_no_scorer() -> None:
     program = "import sys, monitor.cli; print([m for m in ('numpy', 'sklearn', 'aiohttp') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+def test_the_process_that_supervises_loads_no_statistics() -> None:
+    program = """
+import sys
+from monitor.cli import _check_files
+from monitor.config import Config
+_check_files(Config.model_validate({"proxy": {"upstream": "http://127.0.0.1:8000"}}))
+print([m for m in ("scipy", "onnxruntime") if m in sys.modules])"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"

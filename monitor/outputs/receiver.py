@@ -14,7 +14,7 @@ from typing import Final
 import aiohttp
 
 from monitor.config import ConfigError
-from monitor.config.model import OutputsSection, WebhookSection
+from monitor.config.model import WebhookSection
 from monitor.config.secrets import read_secret, read_signing_key, read_web_address
 from monitor.outputs.message import FORMATS, Message
 
@@ -90,11 +90,8 @@ def address(section: WebhookSection) -> str:
     return section.url
 
 
-def check_receiver(section: OutputsSection) -> None:
+def check_receiver(webhook: WebhookSection) -> None:
     """Raise ConfigError when a file that the messages need cannot be used."""
-    webhook = section.webhook
-    if not webhook.enabled:
-        return
     address(webhook)
     if webhook.token_file:
         read_secret(webhook.token_file, f"{_KEY}.token_file")

@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 from running_sidecar import eventually
 
 from monitor.config import ConfigError
-from monitor.config.model import OutputsSection, WebhookSection
+from monitor.config.model import WebhookSection
 from monitor.findings import FindingBook, Severity, severity_of
 from monitor.outputs.incidents import Incidents
 from monitor.outputs.message import Composer
@@ -293,7 +293,7 @@ def test_files_are_checked_at_the_start(tmp_path: Path, key: str, content: str |
     if content is not None:
         (tmp_path / "file").write_text(content)
     url = {} if key == "url_file" else {"url": "http://127.0.0.1:1/"}
-    section = OutputsSection(webhook=WebhookSection.model_validate({**url, key: tmp_path / "file"}))
+    section = WebhookSection.model_validate({**url, key: tmp_path / "file"})
     with pytest.raises(ConfigError) as raised:
         check_receiver(section)
     assert message in str(raised.value)
