@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -39,6 +39,8 @@ WORKER_END_S: Final = 5.0
 """Seconds that workers get beyond the grace of running responses."""
 ANALYSIS_END_S: Final = 8.0
 """Seconds that the analysis process gets to end, after the workers have."""
+GIVES_BACK: Final = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""glibc's own first values, fixed: it raises them with the encoder's large blocks, and then keeps tens of MiB that are free."""
 
 
 class ListenError(OSError):
@@ -52,6 +54,8 @@ class Child:
     name: str
     arguments: list[str]
     descriptors: tuple[int, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What it gets beside this process's own, which stands above it."""
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     restarts: int = 0
@@ -66,6 +70,7 @@ class Child:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "monitor", *self.arguments],
                 pass_fds=self.descriptors,
+                env={**self.environment, **os.environ},
                 stdin=subprocess.DEVNULL,
                 process_group=0,  # Ctrl-C reaches the supervisor alone, which ends the others in order
             )
@@ -179,7 +184,7 @@ class Supervisor:
         arguments = ["analysis", *shared, "--snapshot-fd", str(snapshot)]
         for channel in channels:
             arguments += ["--channel-fd", str(channel)]
-        self._analysis = Child("analysis", arguments, (settings, life, policy, snapshot, *channels))
+        self._analysis = Child("analysis", arguments, (settings, life, policy, snapshot, *channels), GIVES_BACK)
 
     def _report(self) -> None:
         """Tell the analysis process how often anything was started again."""

@@ -195,3 +195,23 @@ async def test_a_required_upstream_that_is_not_there_ends_with_one_line_and_its_
     )  # fmt: skip
     assert (code, len(lines)) == (4, 1)
     assert f"http://127.0.0.1:{absent}" in lines[0]
+
+
+def allocation(process: int) -> set[str]:
+    """The settings of malloc that a process was started with."""
+    return {line for line in Path(f"/proc/{process}/environ").read_text().split("\0") if line.startswith("MALLOC_")}
+
+
+async def test_the_analysis_process_gives_memory_back_unless_the_operator_has_set_how(
+    sidecar: SidecarStarter, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "7340032")
+    async with ScriptedUpstream(server) as upstream:
+        running = await sidecar(upstream.url)
+        (analysis,) = running.children("analysis")
+        (worker,) = running.children("worker")
+        settings = [allocation(one) for one in (analysis, worker)]
+    assert settings == [
+        {"MALLOC_MMAP_THRESHOLD_=131072", "MALLOC_TRIM_THRESHOLD_=7340032"},
+        {"MALLOC_TRIM_THRESHOLD_=7340032"},
+    ]
