@@ -183,8 +183,8 @@ def _check_evidence(config: Config) -> None:
     if missing:
         key = "evidence.enabled" if "phonenumbers" in missing else "evidence.key_file"
         raise ConfigError(f"{key}: needs the extra `evidence`: pip install 'vllm-alignment-monitor[evidence]'")
+    from monitor.evidence.folder import folder_problem
     from monitor.evidence.seal import read_keys
-    from monitor.evidence.store import folder_problem
 
     read_keys(section.key_file)
     if problem := folder_problem(section.folder):

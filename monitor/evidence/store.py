@@ -6,9 +6,9 @@ overwritten (`secure_delete`). Of what findings name the oldest go last: only wh
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from monitor.evidence.example import Example, Purge, Size
+from monitor.evidence.folder import own_file, take
 from monitor.evidence.seal import Sealer
 
 FILE: Final = "evidence.sqlite3"
@@ -76,20 +77,19 @@ class Store:
         self._file = folder / FILE
         self._bounds = bounds
         self._sealer = sealer
-        try:
-            _private(folder, self._file)
-            self._db = _connect(self._file)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(_why(error)) from error
-        try:
+        with contextlib.ExitStack() as opened:
+            try:
+                opened.callback(os.close, take(folder))
+                os.close(own_file(self._file))
+                self._db = opened.enter_context(contextlib.closing(_connect(self._file)))
+            except (OSError, sqlite3.Error) as error:
+                raise StoreError(_why(error)) from error
             self._prepare()
-        except BaseException:
-            self._db.close()
-            raise
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._db.close()
+        """Let go of the file, and of the folder."""
+        self._opened.close()
 
     def write(self, examples: Sequence[Example], named: Iterable[tuple[str, str]] = ()) -> dict[str, int]:
         """Write examples, over those of the same ids, and which finding names which example; reason -> how many had to go."""
@@ -256,36 +256,6 @@ def read_row(identity: str, key: str, facts: bytes, texts: bytes, sealer: Sealer
     except msgspec.DecodeError as error:
         raise StoreError("an example is not what was written") from error
     return msgspec.structs.replace(known, prompt=said.prompt, answer=said.answer, base_answer=said.base)
-
-
-def folder_problem(folder: Path) -> str:
-    """Why others could read what would be kept in this folder, "" when nobody can or it does not exist yet."""
-    try:
-        status = folder.stat()
-    except OSError:
-        return ""
-    if not stat.S_ISDIR(status.st_mode):
-        return f"{folder} is not a folder"
-    mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o077:
-        return (
-            f"others may enter {folder} (mode {mode:04o}): name a folder inside it that does not exist yet, "
-            f"or run chmod 700 {folder}"
-        )
-    return ""
-
-
-def _private(folder: Path, file: Path) -> None:
-    """Make folder and file when they are missing, for our own user alone."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    problem = folder_problem(folder)
-    if problem:
-        raise PermissionError(1, problem)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
 
 
 def _connect(file: Path) -> sqlite3.Connection:

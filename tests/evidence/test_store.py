@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,10 @@ import pytest
 
 from monitor.config import ConfigError
 from monitor.evidence.example import Example, Filter, Purge
+from monitor.evidence.folder import LOCK, folder_problem
 from monitor.evidence.reader import EvidenceError, Reader
 from monitor.evidence.seal import Sealer, SealError, read_keys
-from monitor.evidence.store import FILE, Bounds, Store, StoreError, folder_problem
+from monitor.evidence.store import FILE, Bounds, Store, StoreError
 
 MIB = 1024 * 1024
 DAY_S = 86_400.0
@@ -86,8 +90,61 @@ def test_folder_and_file_are_for_nobody_else(tmp_path: Path) -> None:
             modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in (tmp_path / "evidence").iterdir()}
     finally:
         os.umask(before)
-    assert modes == {FILE: 0o600, f"{FILE}-journal": 0o600}
+    assert modes == {FILE: 0o600, f"{FILE}-journal": 0o600, LOCK: 0o600}
     assert stat.S_IMODE((tmp_path / "evidence").stat().st_mode) == 0o700
+    store.close()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o177, 0o777])
+def test_its_owner_may_enter_whatever_the_umask_is(tmp_path: Path, umask: int) -> None:
+    # In a process of its own, as somebody who is held to modes: root enters everything.
+    program = """
+import os, sys
+from pathlib import Path
+from monitor.evidence.seal import Sealer
+from monitor.evidence.store import Bounds, Store
+place, umask = Path(sys.argv[1]), int(sys.argv[2])
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+os.umask(umask)
+Store(place / "made" / "on the way" / "evidence", Bounds(1 << 22, 1, 1), Sealer(())).close()"""
+    place = Path(tempfile.mkdtemp(dir="/var/tmp"))  # the tests' own folder is below one that nobody else may enter
+    try:
+        if os.geteuid() == 0:
+            os.chown(place, 65534, 65534)
+        subprocess.run([sys.executable, "-c", program, place, str(umask)], check=True, timeout=60)
+        made = [place / "made" / "on the way" / "evidence", place / "made" / "on the way", place / "made"]
+        assert [stat.S_IMODE(one.stat().st_mode) for one in made] == [0o700, *[0o777 & ~umask | 0o700] * 2]
+    finally:
+        shutil.rmtree(place)
+
+
+def test_a_second_process_is_kept_out_while_the_first_writes_and_told_which_that_is(tmp_path: Path) -> None:
+    program = """
+import sys, time
+from pathlib import Path
+from monitor.evidence.seal import Sealer
+from monitor.evidence.store import Bounds, Store
+store = Store(Path(sys.argv[1]), Bounds(1 << 22, 1, 1), Sealer(()))
+print("writes", flush=True)
+sys.stdin.read()"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path / "evidence"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"writes\n"
+        with pytest.raises(StoreError) as refused:
+            opened(tmp_path)
+        first.kill()
+    assert f"{tmp_path / 'evidence'} (process {first.pid} on {socket.gethostname()})" in str(refused.value)
+    opened(tmp_path).close()
+    store = opened(tmp_path)
+    with pytest.raises(StoreError, match=f"process {os.getpid()} on "):
+        opened(tmp_path)
     store.close()
 
 
