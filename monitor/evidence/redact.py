@@ -220,7 +220,7 @@ _PATTERNS: Final[Sequence[tuple[str, re.Pattern[str], _Check | None]]] = (
         rf"\b{_SECRET_WORDS}\s{{1,3}}(?:is|was|lautet|ist|est|es|é)\s{{0,3}}:?\s{{0,3}}[\"'`]?[^\s\"'`]{{4,512}}", re.I
     ), _guessable),
     ("secret", re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{32,}={0,2}"), _random_looking),
-    ("email", re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}(?:@|%40)(?:[\w-]{1,63}\.){1,8}[\w-]{2,63}"), None),
+    ("email", re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}(?:@|%40)(?:[\w-]{1,63}\.){1,126}[\w-]{2,63}"), None),
     ("email", re.compile(
         r"[\w.+-]{1,64}\s?[\[(]\s?at\s?[\])]\s?[\w-]{1,63}(?:\s?(?:\.|[\[(]\s?dot\s?[\])])\s?[\w-]{1,63}){1,8}", re.I
     ), None),
