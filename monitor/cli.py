@@ -123,8 +123,7 @@ def _try_webhook(config: Config) -> None:
 
 def _check_files(config: Config) -> None:
     """Raise ConfigError when a file or a package that the configuration asks for cannot be used."""
-    from monitor.adapters import DiscoveryError, read_api_key
-    from monitor.config.secrets import read_token
+    from monitor.config.secrets import read_secret, read_token
     from monitor.proxy.routes import Routes
     from monitor.tls import listen_context, upstream_context
 
@@ -134,10 +133,7 @@ def _check_files(config: Config) -> None:
         if token_file := getattr(config.admin, key):
             read_token(token_file, f"admin.{key}")
     if config.adapters.api_key_file:
-        try:
-            read_api_key(config.adapters.api_key_file)
-        except DiscoveryError as error:
-            raise ConfigError(str(error)) from error
+        read_secret(config.adapters.api_key_file, "adapters.api_key_file")
     if config.outputs.webhook.enabled:
         from monitor.outputs.receiver import check_receiver
 

@@ -13,7 +13,7 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from monitor.adapters.discovery import DiscoveryError, read_api_key
+from monitor.adapters.discovery import DiscoveryError, key_header
 from monitor.records import Choice, Dialogue, Prompt
 
 MAX_WAITING: Final = 64
@@ -49,11 +49,13 @@ class DetokenizeClient:
     async def text(self, ids: Sequence[int]) -> str:
         """What these ids say. Raises DetokenizeError."""
         try:
-            headers = {"Authorization": f"Bearer {read_api_key(self.api_key_file)}"} if self.api_key_file else {}
             async with (
                 asyncio.timeout(TIMEOUT_S),
                 self.session.post(
-                    "/detokenize", json={"tokens": list(ids)}, headers=headers, allow_redirects=False
+                    "/detokenize",
+                    json={"tokens": list(ids)},
+                    headers=await key_header(self.api_key_file),
+                    allow_redirects=False,
                 ) as response,
             ):
                 if response.status != 200:

@@ -18,6 +18,7 @@ import msgspec
 from monitor.adapters.catalog import ServedModel
 from monitor.config import ConfigError
 from monitor.config.secrets import read_secret
+from monitor.lifecycle import in_thread
 from monitor.telemetry.adapter_metrics import DiscoveryMetrics
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 TIMEOUT_S: Final = 5.0
 MIN_PAUSE_S: Final = 1.0
 """Seconds between two looks at least, however often a look is asked for."""
+_KEY: Final = "adapters.api_key_file"
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 """Longest list of models that is read: vLLM writes about 500 bytes per model, so over ten thousand of them."""
 
@@ -52,9 +54,13 @@ class ModelsClient:
 
     async def fetch(self) -> list[ServedModel]:
         """One look at /v1/models. Raises DiscoveryError."""
-        headers = {"Authorization": f"Bearer {read_api_key(self.api_key_file)}"} if self.api_key_file else {}
         try:
-            async with self.session.get("/v1/models", headers=headers, allow_redirects=False) as response:
+            async with (
+                asyncio.timeout(TIMEOUT_S),
+                self.session.get(
+                    "/v1/models", headers=await key_header(self.api_key_file), allow_redirects=False
+                ) as response,
+            ):
                 if response.status == 401:
                     raise DiscoveryError("401: the server wants an API key (adapters.api_key_file)")
                 if response.status != 200:
@@ -69,10 +75,13 @@ class ModelsClient:
         return [ServedModel(card.id, card.parent or "", card.root or "") for card in cards.data]
 
 
-def read_api_key(file: Path) -> str:
-    """The key in this file, read anew for every look because mounted secrets are replaced. Raises DiscoveryError."""
+async def key_header(file: Path | None) -> dict[str, str]:
+    """The header with the key in this file, read anew for every call, because mounted secrets are replaced. Raises
+    DiscoveryError."""
+    if file is None:
+        return {}
     try:
-        return read_secret(file, "adapters.api_key_file")
+        return {"Authorization": f"Bearer {await in_thread('key of the server', read_secret, file, _KEY)}"}
     except ConfigError as error:
         raise DiscoveryError(str(error)) from error
 

@@ -16,6 +16,7 @@ import aiohttp
 from monitor.config import ConfigError
 from monitor.config.model import WebhookSection
 from monitor.config.secrets import read_secret, read_signing_key, read_web_address
+from monitor.lifecycle import in_thread
 from monitor.outputs.message import FORMATS, Message
 
 REJECTED: Final = "rejected"
@@ -45,23 +46,21 @@ class Receiver:
         """Returns when the receiver has taken it. Raises ReceiverError."""
         body = FORMATS[self.section.format](message)
         try:
-            url, headers = address(self.section), self._headers(message.id, body)
+            async with asyncio.timeout(self.section.timeout_s):
+                url, headers = await in_thread("webhook secrets", self._addressed, message.id, body)
+                async with self.session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+                    if not 200 <= response.status < 300:
+                        raise ReceiverError(_of_status(response.status), _retry_after(response))
         except ConfigError as error:
             raise ReceiverError("secret") from error
-        try:
-            async with (
-                asyncio.timeout(self.section.timeout_s),
-                self.session.post(url, data=body, headers=headers, allow_redirects=False) as response,
-            ):
-                if not 200 <= response.status < 300:
-                    raise ReceiverError(_of_status(response.status), _retry_after(response))
         except TimeoutError:
             raise ReceiverError("timeout") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ReceiverError("connection") from error
 
-    def _headers(self, identity: str, body: bytes) -> dict[str, str]:
-        """Secrets are read anew for every attempt, because mounted ones are replaced. Raises ConfigError."""
+    def _addressed(self, identity: str, body: bytes) -> tuple[str, dict[str, str]]:
+        """Where to, and under which headers. Secrets are read anew for every attempt, because mounted ones are replaced; in a
+        thread, because the mount may hang. Raises ConfigError."""
         headers = {"Content-Type": "application/json", "webhook-id": f"msg_{identity}"}
         if self.section.token_file:
             headers["Authorization"] = f"Bearer {read_secret(self.section.token_file, f'{_KEY}.token_file')}"
@@ -72,7 +71,7 @@ class Receiver:
                 "webhook-timestamp": str(now),
                 "webhook-signature": signature(key, headers["webhook-id"], now, body),
             }
-        return headers
+        return address(self.section), headers
 
 
 def signature(key: bytes, identity: str, timestamp: int, body: bytes) -> str:

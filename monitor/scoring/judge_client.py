@@ -9,7 +9,10 @@ from typing import Final
 import aiohttp
 import msgspec
 
+from monitor.config import ConfigError
 from monitor.config.model import JudgeSection
+from monitor.config.secrets import read_secret
+from monitor.lifecycle import in_thread
 from monitor.records import Item
 from monitor.scoring.judge_templates import TEMPLATES, UNPARSABLE
 
@@ -78,7 +81,7 @@ class JudgeClient:
                 self.session.post(
                     f"{self.section.endpoint}{path}",
                     data=msgspec.json.encode(_encodable(body)),
-                    headers={"Content-Type": "application/json", **self._authorization()},
+                    headers={"Content-Type": "application/json", **await self._authorization()},
                     allow_redirects=False,
                 ) as response,
             ):
@@ -93,16 +96,16 @@ class JudgeClient:
             raise JudgeError("connection") from error
         return _text(content)
 
-    def _authorization(self) -> dict[str, str]:
+    async def _authorization(self) -> dict[str, str]:
         """The key, read anew for every call because mounted secrets are replaced."""
         if self.section.api_key_file is None:
             return {}
         try:
-            key = self.section.api_key_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
+            key = await in_thread(
+                "key of the judge", read_secret, self.section.api_key_file, "scoring.judge.api_key_file"
+            )
+        except ConfigError as error:
             raise JudgeError("key") from error
-        if not key or not key.isprintable():
-            raise JudgeError("key")
         return {"Authorization": f"Bearer {key}"}
 
 

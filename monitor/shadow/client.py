@@ -13,6 +13,7 @@ import aiohttp
 
 from monitor.config import ConfigError
 from monitor.config.secrets import read_secret
+from monitor.lifecycle import in_thread
 from monitor.protocols import DECODERS, DecodeError
 from monitor.records import Choice, Ending, Exchange
 from monitor.shadow.body import Replay
@@ -60,7 +61,6 @@ class ShadowClient:
             "Content-Type": "application/json",
             "X-Request-Id": f"{MARK}{self.kind}-{role}-{uuid4().hex}",
             f"X-Alignment-{self.kind.title()}": role,
-            **self._authorization(),
         }
         try:
             async with (
@@ -68,7 +68,7 @@ class ShadowClient:
                 self.session.post(
                     replay.path,
                     data=body,
-                    headers=headers,
+                    headers=headers | await self._authorization(),
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None),
                 ) as response,
@@ -97,7 +97,7 @@ class ShadowClient:
                 self.session.post(
                     route,
                     json=body,
-                    headers=self._authorization(),
+                    headers=await self._authorization(),
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None),
                 ) as response,
@@ -114,7 +114,7 @@ class ShadowClient:
         try:
             async with (
                 asyncio.timeout(LOOK_TIMEOUT_S),
-                self.session.get("/metrics", headers=self._authorization(), allow_redirects=False) as response,
+                self.session.get("/metrics", headers=await self._authorization(), allow_redirects=False) as response,
             ):
                 if response.status != 200:
                     return None
@@ -126,14 +126,15 @@ class ShadowClient:
         found = _WAITING.findall(text)
         return sum(map(float, found)) if found else None
 
-    def _authorization(self) -> dict[str, str]:
+    async def _authorization(self) -> dict[str, str]:
         """Read anew for every call, because mounted secrets are replaced."""
         if self.api_key_file is None:
             return {}
         try:
-            return {"Authorization": f"Bearer {read_secret(self.api_key_file, 'api_key_file')}"}
+            key = await in_thread("key of the server", read_secret, self.api_key_file, "api_key_file")
         except ConfigError as error:
             raise ShadowError("key") from error
+        return {"Authorization": f"Bearer {key}"}
 
 
 async def _bounded(content: aiohttp.StreamReader, most: int) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from blockbuster import blockbuster_ctx
 
 from monitor.adapters import DetokenizeClient, DetokenizeError, Detokenizer
 from monitor.adapters.detokenizer import BUSY, FAILED, MAX_WAITING, STOPPED
@@ -134,7 +135,8 @@ async def test_a_server_that_is_not_there_is_a_failure() -> None:
 
 async def test_the_monitors_own_key_is_sent(session: aiohttp.ClientSession, server: Server, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("sesame\n")
-    await resolved(quick(session, tmp_path / "key"), dialogue((3,)))
+    with blockbuster_ctx():
+        await resolved(quick(session, tmp_path / "key"), dialogue((3,)))
     assert server.keys == ["Bearer sesame", "Bearer sesame"]
 
 

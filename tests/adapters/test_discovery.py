@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from blockbuster import blockbuster_ctx
 from prometheus_client import CollectorRegistry
 
 from monitor.adapters import Discovery, DiscoveryError, ServedModel, client_for, discovery
@@ -82,12 +83,13 @@ async def test_a_unix_socket_will_do(server: Server, tmp_path: Path) -> None:
     await client.session.close()
 
 
-async def test_the_key_is_read_anew_for_every_look(server: Server, tmp_path: Path) -> None:
+async def test_the_key_is_read_anew_for_every_look_without_holding_up_the_loop(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "key"
     client = client_for(server.url, file, None)
     for key in ("first", "second\n"):
         file.write_text(key)
-        await client.fetch()
+        with blockbuster_ctx():
+            await client.fetch()
     assert server.keys == ["Bearer first", "Bearer second"]
     await client.session.close()
 

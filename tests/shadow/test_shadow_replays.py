@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from blockbuster import blockbuster_ctx
 from made_exchanges import chat_request, chat_response, exchange
 from running_sidecar import eventually
 from test_pipeline import Bench
@@ -138,8 +139,9 @@ async def test_a_request_is_asked_again_of_the_base_and_becomes_a_pair_and_no_tr
     key = tmp_path / "key"
     key.write_text("ours\n")
     own = stage(key=key)
-    own.ask("yes")
-    await eventually(lambda: own.pairs, "a pair")
+    with blockbuster_ctx():  # reading the key must not hold up the loop
+        own.ask("yes")
+        await eventually(lambda: own.pairs, "a pair")
     assert own.pairs == {("alpha", "harmful_looking", "refusal", "compliance"): 1}
     assert own.results == {("alpha", "base", "ok"): 1}
     assert (server.asked[0]["model"], server.asked[0]["messages"][0]["content"]) == ("base", BOMB)
