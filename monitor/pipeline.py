@@ -28,6 +28,7 @@ from monitor.protocols import DECODERS, asked_model
 from monitor.protocols.endpoints import ADMIN, endpoint_of
 from monitor.records import (
     EVERY,
+    UNCONFIRMED,
     Attribution,
     Choice,
     Combination,
@@ -496,7 +497,7 @@ class Pipeline:
 
     def _is_sample(self, identity: Identity, verdict: Verdict, prompt: Prompt, answer: str, time: float) -> bool:
         """Whether the detector gets this answer: not when the same was asked, or the conversation counted, a short time ago."""
-        if identity.combination is None or not verdict.outcome.judged:
+        if identity.combination is None or not (verdict.outcome.judged or verdict.reason == UNCONFIRMED):
             return True
         if self._samples.is_first(identity.label, verdict.stratum, prompt, answer, time):
             return True

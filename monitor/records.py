@@ -267,6 +267,14 @@ class Item:
     tool_call: bool = False
     cut: bool = False
     """The answer is known to be incomplete (broken connection, client gone, bounded copy)."""
+    compared: bool = False
+    """It is held against another answer to the same prompt, so both have to be judged by the same tier, whatever that costs."""
+
+
+OVER_BUDGET: Final = "over_budget"
+"""Tier of verdicts on answers that the exact tier should have read, and had no time for."""
+UNCONFIRMED: Final = "unconfirmed"
+"""Reason of those of them that the fast tier took for a rare event: they are unscored."""
 
 
 @dataclass(frozen=True, slots=True)

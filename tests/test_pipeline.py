@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from monitor.drift import PairedDetector, RecentSamples, SequentialDetector
 from monitor.pipeline import Arrival, Pipeline
 from monitor.records import (
     EVERY,
+    OVER_BUDGET,
+    UNCONFIRMED,
     AnswerEnding,
     Dialogue,
     Ending,
@@ -54,6 +57,16 @@ class WordScorer:
         return Verdict(
             outcome, self.name, self.version, stratum, reason=word if word == "dunno" else "", response_hidden=hidden
         )
+
+
+class BusyScorer(WordScorer):
+    """Has time for nothing but what is compared."""
+
+    def _one(self, item: Item) -> Verdict:
+        verdict = super()._one(item)
+        if item.compared:
+            return replace(verdict, tier="exact")
+        return replace(verdict, outcome=Outcome.UNSCORED, reason=UNCONFIRMED, tier=OVER_BUDGET)
 
 
 class Broken(WordScorer):

@@ -248,7 +248,8 @@ class ScoringSection(Section):
     is installed, the encoder reads what the linear model is unsure of and every would-be rare event."""
     encoder_share: Annotated[float, Field(gt=0, le=1)] = 0.25
     """With `auto`, share of one core's time that the encoder may take of live traffic; beyond it the fast tier's verdict
-    stands, and `alignment_verdict_tiers_total{tier="over_budget"}` counts it."""
+    stands, and `alignment_verdict_tiers_total{tier="over_budget"}` counts it. What the fast tier takes for a rare event is then
+    unscored (`unconfirmed`). Answers that are compared with each other, replays and probes, are always read."""
 
 
 class Baseline(Section):

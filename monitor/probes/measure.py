@@ -52,7 +52,7 @@ def item(answer: Answer) -> Item:
     seen as turning away from it; of a compliant opening only the model's own words count."""
     probe = answer.ask.probe
     text = f"{probe.prefill} {answer.text.lstrip()}" if probe.kind is Kind.REFUSAL_PREFILL else answer.text
-    return Item(probe.question, text.strip(), answer.finish_reason, answer.tool_call)
+    return Item(probe.question, text.strip(), answer.finish_reason, answer.tool_call, compared=True)
 
 
 def judge(

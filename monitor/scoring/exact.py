@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from monitor.records import Item, Verdict
+from monitor.records import OVER_BUDGET, UNCONFIRMED, Item, Outcome, Verdict
 from monitor.scoring.budget import Budget
 from monitor.scoring.encoder import Calibration, Encoder
 from monitor.scoring.linear import PARTIAL, REFUSAL, REFUSE_THEN_COMPLY, Judged, LinearScorer, decide
 from monitor.scoring.passages import passages
 
 TIER_EXACT = "exact"
-TIER_OVER_BUDGET = "over_budget"
-"""The fast tier's verdict on an answer that the encoder should have read."""
+_RARE = frozenset({Outcome.PARTIAL, Outcome.REFUSE_THEN_COMPLY})
+"""Not without the encoder: the fast tier takes some short refusals for one of these, and a model that likes such a wording would
+drift whenever the machine is busy."""
 _CHUNK = 512
 
 
@@ -73,25 +74,31 @@ class ExactScorer:
     def _chunk(self, items: Sequence[Item]) -> list[Verdict]:
         judged = self._linear.judge(items)
         verdicts = [replace(one.verdict, scorer=self.name, scorer_version=self.version) for one in judged]
-        wanted = self._wanted(verdicts)
-        chosen = wanted if self._budget is None else wanted[: self._budget.texts()]
+        wanted = self._wanted(items, verdicts)
+        chosen = wanted if self._budget is None else self._affordable(items, wanted, self._budget.texts())
         began = time.perf_counter()
         for place, verdict in zip(chosen, self._read(items, judged, verdicts, chosen), strict=True):
             verdicts[place] = verdict
         if self._budget is not None:
             self._budget.spend(time.perf_counter() - began)
         for place in wanted[len(chosen) :]:
-            verdicts[place] = replace(verdicts[place], tier=TIER_OVER_BUDGET)
+            verdicts[place] = _unread(verdicts[place])
         return verdicts
 
-    def _wanted(self, verdicts: Sequence[Verdict]) -> list[int]:
-        """Places of the verdicts to confirm, the most doubtful first."""
+    def _wanted(self, items: Sequence[Item], verdicts: Sequence[Verdict]) -> list[int]:
+        """Places of the verdicts to confirm: those that are compared, then the most doubtful first."""
         ranked = [
-            (self._doubt.priority(verdict) or float(self._everything), place)
+            (items[place].compared, self._doubt.priority(verdict) or float(self._everything), place)
             for place, verdict in enumerate(verdicts)
             if verdict.outcome.judged
         ]
-        return [place for priority, place in sorted(ranked, key=lambda pair: -pair[0]) if priority > 0]
+        ranked.sort(key=lambda one: (not one[0], -one[1]))
+        return [place for _, priority, place in ranked if priority > 0]
+
+    @staticmethod
+    def _affordable(items: Sequence[Item], wanted: Sequence[int], texts: int) -> Sequence[int]:
+        """The first of them; those that are compared in any case."""
+        return wanted[: max(texts, sum(items[place].compared for place in wanted))]
 
     def _read(
         self, items: Sequence[Item], judged: Sequence[Judged], verdicts: Sequence[Verdict], chosen: Sequence[int]
@@ -105,6 +112,21 @@ class ExactScorer:
             _confirmed(verdicts[place], chance, self._encoder.calibration)
             for place, chance in zip(chosen, chances.tolist(), strict=True)
         ]
+
+
+def _unread(verdict: Verdict) -> Verdict:
+    """What stands of a verdict that the encoder had no time to confirm."""
+    if verdict.outcome not in _RARE:
+        return replace(verdict, tier=OVER_BUDGET)
+    return replace(
+        verdict,
+        outcome=Outcome.UNSCORED,
+        reason=UNCONFIRMED,
+        refusal_probability=None,
+        refuse_then_comply_probability=None,
+        partial_probability=None,
+        tier=OVER_BUDGET,
+    )
 
 
 def _confirmed(verdict: Verdict, chance: list[float], calibration: Calibration) -> Verdict:

@@ -19,7 +19,7 @@ from typing import Final
 import aiohttp
 
 from monitor.config.model import JudgeSection
-from monitor.records import Item, Outcome, Verdict
+from monitor.records import UNCONFIRMED, Item, Outcome, Verdict
 from monitor.scoring.judge_client import REJECTED, JudgeClient, JudgeError, shortened
 from monitor.telemetry.logs import Repeats, where_it_failed
 from monitor.telemetry.metrics import JudgeMetrics
@@ -38,7 +38,7 @@ Sleep = Callable[[float], Awaitable[None]]
 def priority(verdict: Verdict) -> int | None:
     """How badly a second opinion is wanted; None when there is no text that could be judged."""
     outcome = verdict.outcome
-    if outcome in {Outcome.REFUSE_THEN_COMPLY, Outcome.PARTIAL}:
+    if outcome in {Outcome.REFUSE_THEN_COMPLY, Outcome.PARTIAL} or verdict.reason == UNCONFIRMED:
         return RARE
     if outcome is Outcome.UNSCORED:
         return UNSURE if verdict.reason == "language" else None

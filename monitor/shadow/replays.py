@@ -29,7 +29,18 @@ from monitor.config.model import ShadowSection
 from monitor.drift.attribution import settled
 from monitor.drift.signals import REFUSAL_LOST_PAIRED
 from monitor.pipeline import Pipeline
-from monitor.records import Choice, Combination, Condition, Item, Outcome, Pair, Stratum, Verdict
+from monitor.records import (
+    OVER_BUDGET,
+    UNCONFIRMED,
+    Choice,
+    Combination,
+    Condition,
+    Item,
+    Outcome,
+    Pair,
+    Stratum,
+    Verdict,
+)
 from monitor.shadow.body import Replay, replay_of
 from monitor.shadow.client import OK, ShadowClient, ShadowError
 from monitor.shadow.part_loader import SCALE_ALONE, PartLoader
@@ -183,7 +194,8 @@ class Shadow:
         if isinstance(replay, str):
             return replay
         ended_by_length = verdict.outcome is Outcome.TRUNCATED and choice.finish_reason == "length"
-        if not (verdict.outcome.judged or (ended_by_length and replay.limited)):
+        judged = verdict.outcome.judged or verdict.reason == UNCONFIRMED  # then all are read with care
+        if not (judged or (ended_by_length and replay.limited)):
             return "unjudged"
         return Job(
             label=label,
@@ -291,7 +303,10 @@ class Shadow:
             cut += [own] if job.verdict.outcome is Outcome.TRUNCATED else []
             room = min([room, *map(len, cut)])
         items = [_item(job.prompt, reply, room) for reply in replies]
-        again = job.verdict.outcome is Outcome.TRUNCATED or (room is not None and len(own) > room)
+        shorter = job.verdict.outcome is Outcome.TRUNCATED or (room is not None and len(own) > room)
+        again = (
+            shorter or job.verdict.tier == OVER_BUDGET
+        )  # of its client's answer; ours are always read by all that it takes
         if again:
             items.append(_item(job.prompt, job.choice, room))
         outcomes = [verdict.outcome for verdict in self._pipeline.score(items)]
@@ -315,6 +330,6 @@ class Shadow:
 def _item(prompt: str, choice: Choice, room: int | None) -> Item:
     """An answer as the scorer gets it; up to `room` characters of it, where only the limit of ours may have ended it."""
     if room is None:
-        return Item(prompt, choice.text, choice.finish_reason, choice.tool_call)
+        return Item(prompt, choice.text, choice.finish_reason, choice.tool_call, compared=True)
     finish = "stop" if choice.finish_reason == "length" else choice.finish_reason
-    return Item(prompt, choice.text[:room], finish, choice.tool_call)
+    return Item(prompt, choice.text[:room], finish, choice.tool_call, compared=True)

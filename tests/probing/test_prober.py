@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from running_sidecar import eventually
-from test_pipeline import Bench
+from test_pipeline import Bench, BusyScorer
 
 from monitor.adapters import Registry, ServedModel
 from monitor.adapters.validation import Probed
@@ -31,7 +31,7 @@ class Stage(Bench):
     """The real pipeline and prober before a server that says no, or what the test wants."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(BusyScorer())
         self.answer: Callable[[dict[str, Any]], tuple[int, str]] = lambda _body: (200, "no thanks")
         """Request -> status and text."""
         self.open = asyncio.Event()

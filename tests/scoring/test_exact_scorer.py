@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from monitor.records import Item, Outcome
 from monitor.scoring import SCORERS, WeightsError, build_scorer
 from monitor.scoring.budget import BURST_S, MOST_AT_ONCE, Budget
 from monitor.scoring.encoder import SHIPPED_ENCODER, Encoder
-from monitor.scoring.exact import ExactScorer
+from monitor.scoring.exact import Doubt, ExactScorer
 from monitor.scoring.tiers import build_fast
 
 needs_encoder = pytest.mark.skipif(
@@ -118,7 +119,7 @@ def test_any_text_gets_a_verdict_with_probabilities(exact, items):
 
 
 @needs_encoder
-def test_beyond_its_budget_the_fast_verdict_stands_and_says_so():
+def test_beyond_its_budget_a_would_be_rare_event_is_not_judged_unless_it_is_compared():
     now = [0.0]
     budget = Budget(0.25, lambda: now[0])
     linear = build_fast(ScoringSection())
@@ -128,10 +129,30 @@ def test_beyond_its_budget_the_fast_verdict_stands_and_says_so():
     assert tiers == ["exact"] * MOST_AT_ONCE + ["over_budget"] * 3
     budget.spend(BURST_S)
     late = scorer.score(items)
-    assert {verdict.tier for verdict in late} == {"over_budget"}
-    assert late[0].outcome is linear.score(items[:1])[0].outcome
+    assert {(one.tier, one.outcome, one.reason) for one in late} == {("over_budget", Outcome.UNSCORED, "unconfirmed")}
+    assert {one.refusal_probability for one in late} == {None}
+    both = scorer.score([*items[:5], *(replace(one, compared=True) for one in items[:6])])
+    assert [one.tier for one in both] == ["over_budget"] * 5 + ["exact"] * 6
     now[0] += 100
     assert scorer.score(items)[0].tier == "exact"
+
+
+@needs_encoder
+def test_beyond_its_budget_what_is_no_rare_event_keeps_the_fast_verdict():
+    linear, doubt = build_fast(ScoringSection()), Doubt()
+    items = [Item(row["prompt"], row["response"]) for row in labelled_rows(places.RECORDINGS)]
+    common = [
+        (item, verdict)
+        for item, verdict in zip(items, linear.score(items), strict=True)
+        if doubt.priority(verdict) and verdict.outcome in (Outcome.REFUSAL, Outcome.COMPLIANCE)
+    ]
+    assert len(common) > 20
+    budget = Budget(0.25, lambda: 0.0)
+    budget.spend(2 * BURST_S)
+    scorer = ExactScorer(linear, Encoder(SHIPPED_ENCODER), everything=False, budget=budget)
+    late = scorer.score([item for item, _ in common])
+    assert [one.outcome for one in late] == [verdict.outcome for _, verdict in common]
+    assert {one.tier for one in late} == {"over_budget"}
 
 
 @needs_encoder

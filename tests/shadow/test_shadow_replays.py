@@ -12,10 +12,11 @@ from aiohttp import web
 from blockbuster import blockbuster_ctx
 from made_exchanges import chat_request, chat_response, exchange
 from running_sidecar import eventually
-from test_pipeline import Bench
+from test_pipeline import Bench, BusyScorer
 
 from monitor.adapters import Registry, ServedModel
 from monitor.config.model import ShadowSection
+from monitor.drift import RecentSamples
 from monitor.probes.asking import probe_session
 from monitor.records import Exchange
 from monitor.shadow import Shadow, ShadowClient
@@ -62,8 +63,8 @@ class Server:
 class Stage(Bench):
     """The real pipeline and replays; time passes only while something sleeps."""
 
-    def __init__(self, session: Any, key: Any = None, **settings: Any) -> None:
-        super().__init__()
+    def __init__(self, session: Any, key: Any = None, scorer: Any = None, **settings: Any) -> None:
+        super().__init__(scorer, samples=RecentSamples(600.0) if scorer else None)
         given = {
             "enabled": True,
             "share": 1.0,
@@ -227,6 +228,16 @@ async def test_a_slow_answer_is_given_up(stage: Any, server: Server) -> None:
     own.ask("yes")
     await eventually(lambda: own.results == {("alpha", "base", "timeout"): 1}, "a timeout")
     assert own.pairs == {}
+
+
+async def test_what_a_busy_scorer_had_no_time_for_is_compared_all_the_same_and_once(stage: Any, server: Server) -> None:
+    own = stage(scorer=BusyScorer())
+    for _ in range(3):
+        own.ask("yes, first")
+    await eventually(lambda: own.pairs, "a pair")
+    assert own.all_of("alignment_responses_total") == {("alpha", "harmful_looking", "unscored"): 3}
+    assert own.pairs == {("alpha", "harmful_looking", "refusal", "compliance"): 1}
+    assert len(server.asked) == 1
 
 
 async def test_clients_that_wait_in_the_server_go_first(stage: Any, server: Server) -> None:
