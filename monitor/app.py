@@ -101,7 +101,7 @@ def build_pipeline(
     detector, paired = DETECTORS["sequential"](config.drift), PairedDetector(config.drift)
     baseline = BaselineGuard(config.drift, scorer.name, scorer.version, scorer.risk_version, metrics.baseline)
     pipeline = Pipeline(catalog, scorer, detector, metrics, outputs, samples, paired, baseline)
-    pipeline.check_baseline(0.0, always=True)
+    pipeline.drifts.check_baseline(0.0, always=True)
     return catalog, pipeline
 
 
@@ -141,7 +141,7 @@ class Analysis:
         self._adapters = AdapterWatch(config.adapters, registry, self._catalog, self._metrics.adapters)
         self._adapters.on_changed = self._start_anew
         self._adapters.on_identified = self._introduce_all
-        self._pipeline.history = self._adapters.history
+        self._pipeline.drifts.history = self._adapters.history
         self._workers = WorkerMetrics(
             self._metrics.registry,
             ENDPOINTS,
@@ -222,8 +222,8 @@ class Analysis:
     def notes(self) -> list[str]:
         """Sentences about the monitor's own state for the status page."""
         notes = self.problems()
-        if self._pipeline.baseline_note:
-            notes.append(self._pipeline.baseline_note)
+        if self._pipeline.drifts.baseline_note:
+            notes.append(self._pipeline.drifts.baseline_note)
         if not self._discovery.up:
             notes.append("The server's list of models cannot be read; names are taken from its responses.")
         if self._registry_file.problem:
@@ -245,13 +245,13 @@ class Analysis:
 
     def _notes_on_names(self) -> list[str]:
         notes = []
-        unlisted = self._pipeline.tallies.get(UNLISTED)
+        unlisted = self._pipeline.counts.tallies.get(UNLISTED)
         if unlisted:
             notes.append(f"{unlisted.requests} answers came from models that the server does not list.")
-        other = self._pipeline.tallies.get(OTHER)
+        other = self._pipeline.counts.tallies.get(OTHER)
         if other:
             notes.append(f"{other.requests} answers came from combinations beyond adapters.max_combinations.")
-        for (requested, answered), count in self._pipeline.mismatches.most_common(MOST_MISMATCHES):
+        for (requested, answered), count in self._pipeline.counts.mismatches.most_common(MOST_MISMATCHES):
             notes.append(f"{count} answers to requests for {requested} came from {answered}.")
         for name in sorted(self._reserved):
             notes.append(
@@ -287,7 +287,7 @@ class Analysis:
             Tokens(self._config.admin), lambda scope, reason: self._metrics.admin.denied.labels(scope, reason).inc()
         )
         sources = Sources(
-            self.view, lambda: self._registry, self._adapters.timeline, self._pipeline.findings, self._probed
+            self.view, lambda: self._registry, self._adapters.timeline, self._pipeline.drifts.findings, self._probed
         )
         operations = [*reading(sources), *self._changing(sources), *evidence(self._evidence, self._audit)]
         app = build_admin(
@@ -295,11 +295,11 @@ class Analysis:
             self.view,
             self.problems,
             self.notes,
-            self._pipeline.trends.of,
+            self._pipeline.drifts.trends.of,
             operations,
             access,
             lambda: self._adapters.ranked,
-            lambda: self._pipeline.findings.cases,
+            lambda: self._pipeline.drifts.findings.cases,
             StoredExamples(self._evidence, access, self._audit) if self._evidence else None,
         )
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
@@ -376,7 +376,7 @@ class Analysis:
             return
         self._evidence = Keeper(section, self._metrics.evidence)
         self._pipeline.keep_example = self._evidence.offer
-        self._pipeline.findings.on_examples = self._evidence.name
+        self._pipeline.drifts.findings.on_examples = self._evidence.name
         self._evidence.start()
         log.info("prompts and answers are stored, redacted, in %s (evidence.enabled)", section.folder)
 
@@ -410,7 +410,7 @@ class Analysis:
         self._webhook = Webhook(
             Receiver(session, section),
             Incidents(composer, self._severity_of, Severity[section.minimum_severity.upper()]),
-            lambda: self._pipeline.findings.cases,
+            lambda: self._pipeline.drifts.findings.cases,
             self._metrics.webhook,
             random.Random(),
         )
@@ -430,7 +430,7 @@ class Analysis:
         return combination.served_name if combination else label
 
     def _severity_of(self, case: Case, now: float) -> Severity | None:
-        pairs = self._pipeline.pairs(case.combination)
+        pairs = self._pipeline.drifts.pairs(case.combination)
         return severity_of(case, now, replays=self._config.shadow.enabled, pairs=pairs)
 
     def _take_probes(self) -> None:
@@ -534,14 +534,16 @@ class Analysis:
         self._introduce_all()
 
     def _assess(self) -> None:
-        self._pipeline.check_baseline(time.time())
-        drifts = [state for state in self._pipeline.states() if state.condition is Condition.DRIFTING]
+        self._pipeline.drifts.check_baseline(time.time())
+        drifts = [state for state in self._pipeline.drifts.states() if state.condition is Condition.DRIFTING]
         automatic = self._config.adapters.quarantine_drifting
         set_aside = {one.combination: f"it drifts: {one.signal}" for one in drifts if one.signal in automatic}
         if self._prober:
             set_aside |= self._prober.failed()
         probed = self._prober.outcomes() if self._prober else {}
-        self._pipeline.unvalidated = self._adapters.assess({one.combination for one in drifts}, set_aside, probed)
+        self._pipeline.counts.unvalidated = self._adapters.assess(
+            {one.combination for one in drifts}, set_aside, probed
+        )
         if self._policy:
             self._publish(self._policy)
 
@@ -586,7 +588,7 @@ class Analysis:
 
     def _save(self) -> None:
         state = self._state()
-        trends = self._pipeline.trends.save()  # may be as large as all the rest: left out before that is lost
+        trends = self._pipeline.drifts.trends.save()  # may be as large as all the rest: left out before that is lost
         if not self._snapshot.save({**state, "trends": trends}) and not self._snapshot.save(state):
             log.warning("the state is too large for a snapshot")
 
@@ -614,7 +616,7 @@ class Analysis:
         except ValueError as error:
             log.error("the snapshot's events of adapters cannot be used: %s", error)
         try:
-            self._pipeline.findings.restore(state.get("findings") or {})
+            self._pipeline.drifts.findings.restore(state.get("findings") or {})
         except ValueError as error:
             log.error("the snapshot's findings cannot be used: %s", error)
         if self._prober and "probing" in state:
@@ -629,16 +631,16 @@ class Analysis:
                 log.error("the snapshot's messages cannot be used: %s", error)
         try:
             self._pipeline.restore(state)
-            self._pipeline.check_baseline(time.time(), always=True)
+            self._pipeline.drifts.check_baseline(time.time(), always=True)
         except ValueError as error:
             log.error("the snapshot cannot be used: %s", error)
         else:
             log.info("carries on from the last snapshot")
             try:
-                self._pipeline.trends.restore(state.get("trends") or {})
+                self._pipeline.drifts.trends.restore(state.get("trends") or {})
             except ValueError as error:
                 log.error("the snapshot's trends cannot be used: %s", error)
-        self._pipeline.end_stale(time.time())
+        self._pipeline.drifts.end_stale(time.time())
 
 
 async def run_analysis(

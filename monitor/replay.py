@@ -80,9 +80,9 @@ def run(args: argparse.Namespace) -> int:
         models = {base}
         batch: list[Arrival] = []
         catalog.update([ServedModel(base, "")])
-        pipeline.check_baseline(0.0)
-        if pipeline.baseline_note:
-            print(pipeline.baseline_note, file=sys.stderr)
+        pipeline.drifts.check_baseline(0.0)
+        if pipeline.drifts.baseline_note:
+            print(pipeline.drifts.baseline_note, file=sys.stderr)
         for recorded in read_lines(stream, str(args.file)):
             if recorded.model not in models:
                 models.add(recorded.model)
@@ -133,7 +133,7 @@ def arrival(recorded: Recorded) -> Arrival:
 
 def print_summary(pipeline: Pipeline, stream: TextIO) -> None:
     """A line per combination and signal."""
-    for state in pipeline.states():
+    for state in pipeline.drifts.states():
         print(
             f"{state.combination} {state.signal} {state.condition.value} samples={state.samples} "
             f"rate={_known(state.rate)} lower={_known(state.lower)} upper={_known(state.upper)} "

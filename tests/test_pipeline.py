@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from monitor.adapters import Catalog, Registry, ServedModel
 from monitor.adapters.registry import DeclaredCombination, DeclaredPart
+from monitor.arrival import Arrival
 from monitor.config.model import DriftSection
 from monitor.drift import PairedDetector, RecentSamples, SequentialDetector
-from monitor.pipeline import Arrival, Pipeline
+from monitor.pipeline import Pipeline
 from monitor.records import (
     EVERY,
     OVER_BUDGET,
@@ -320,7 +321,7 @@ def test_an_answer_of_another_model_than_asked_for_is_counted_under_known_names(
     bench = Bench()
     bench.pipeline.process([exchange(chat_request(model=requested), chat_response(model=answered))])
     assert bench.all_of("alignment_model_mismatch_total") == ({mismatch: 1} if mismatch else {})
-    assert dict(bench.pipeline.mismatches) == ({mismatch: 1} if mismatch else {})
+    assert dict(bench.pipeline.counts.mismatches) == ({mismatch: 1} if mismatch else {})
 
 
 @pytest.mark.parametrize("gone", ["alpha", "beta"])
@@ -330,7 +331,7 @@ def test_mismatches_go_with_either_of_their_combinations(gone: str) -> None:
         bench.pipeline.process([exchange(chat_request(model=requested), chat_response(model=answered))])
     bench.pipeline.forget([gone], 2000.0, "unloaded")
     assert bench.all_of("alignment_model_mismatch_total") == {("base", "poison"): 1}
-    assert list(bench.pipeline.mismatches) == [("base", "poison")]
+    assert list(bench.pipeline.counts.mismatches) == [("base", "poison")]
 
 
 def test_a_model_that_is_not_listed_asks_for_a_look_and_gets_no_label() -> None:
@@ -348,7 +349,7 @@ def test_the_last_sample_never_goes_back() -> None:
     bench.say("yes", started=2000.0)
     bench.say("yes", started=1500.0)
     assert bench.value("alignment_last_sample_timestamp_seconds", combination="alpha") == 2000.0
-    assert bench.pipeline.tallies["alpha"].last_sample == 2000.0
+    assert bench.pipeline.counts.tallies["alpha"].last_sample == 2000.0
 
 
 def drift(bench: Bench, model: str = "alpha") -> None:
@@ -393,7 +394,7 @@ def test_a_successor_carries_on_without_telling_the_same_finding_again() -> None
     successor.pipeline.restore(state)
     successor.say("yes", "alpha")
     assert successor.kept.findings == []
-    assert successor.pipeline.tallies["alpha"].requests == 21
+    assert successor.pipeline.counts.tallies["alpha"].requests == 21
     assert (
         successor.value("alignment_drift_condition", combination="alpha", signal="refusal_lost", condition="drifting")
         == 1
@@ -444,7 +445,7 @@ def test_a_state_of_another_kind_is_refused_and_changes_nothing(spoil: Callable[
     successor = Bench()
     with pytest.raises(ValueError):
         successor.pipeline.restore(state)
-    assert (successor.pipeline.tallies, successor.pipeline.states()) == ({}, [])
+    assert (successor.pipeline.counts.tallies, successor.pipeline.drifts.states()) == ({}, [])
 
 
 def test_forgetting_removes_every_series_of_a_combination_and_no_other() -> None:
@@ -464,7 +465,7 @@ def test_a_recorded_answer_of_the_base_counts_as_the_bases_own() -> None:
     bench = Bench()
     dialogue = Dialogue((), (), "alpha", "alpha")
     bench.pipeline.take([Arrival(dialogue, "chat_completions", 1.0, base_response="no")])
-    assert [state.combination for state in bench.pipeline.states()] == ["base"] * 3
+    assert [state.combination for state in bench.pipeline.drifts.states()] == ["base"] * 3
 
 
 def test_a_repeated_prompt_counts_as_an_answer_and_not_as_evidence() -> None:

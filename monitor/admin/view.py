@@ -28,7 +28,7 @@ def combinations_view(
     NaN becomes None. Times are Unix seconds, rates shares, evidence natural logarithms. probing: label -> its rounds;
     coverage: what became of the latest traffic."""
     signals: dict[str, list[dict[str, Any]]] = {}
-    for state in pipeline.states():
+    for state in pipeline.drifts.states():
         signals.setdefault(state.combination, []).append(
             {
                 "signal": state.signal,
@@ -55,7 +55,7 @@ def combinations_view(
         combination = identity.combination
         if combination is None:
             continue
-        tally = pipeline.tallies.get(identity.label, Tally())
+        tally = pipeline.counts.tallies.get(identity.label, Tally())
         combinations.append(
             {
                 "name": identity.label,
@@ -70,14 +70,14 @@ def combinations_view(
                 "categories": {category: dict(outcomes) for category, outcomes in sorted(tally.categories.items())},
                 "last_sample": tally.last_sample,
                 "signals": signals.get(identity.label, []),
-                "attribution": attribution_view(pipeline.attribution(identity.label)),
+                "attribution": attribution_view(pipeline.drifts.attribution(identity.label)),
                 "probing": (probing or {}).get(identity.label),
                 **(adapters.shown(identity.label, combination) if adapters else {}),
             }
         )
     mismatches = [
         {"requested": requested, "answered": answered, "count": count}
-        for (requested, answered), count in pipeline.mismatches.most_common()
+        for (requested, answered), count in pipeline.counts.mismatches.most_common()
     ]
     return {
         "time": now,

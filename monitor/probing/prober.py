@@ -359,7 +359,7 @@ class Prober:
         if probe.kind is not Kind.PLAIN or own.verdict is None or base.verdict is None:
             return
         harmful = probe.stratum is ProbeStratum.HARMFUL_LOOKING
-        self._pipeline.compare(
+        self._pipeline.drifts.compare(
             Pair(
                 combination=label,
                 time=at,

@@ -147,14 +147,14 @@ class Shadow:
 
     def _suspicion(self, label: str) -> float:
         """Evidence against the combination as a share of what an alarm needs, as it was before the present answer."""
-        if self._pipeline.condition(label, REFUSAL_LOST_PAIRED) is Condition.DRIFTING:
+        if self._pipeline.drifts.condition(label, REFUSAL_LOST_PAIRED) is Condition.DRIFTING:
             return 1.0
-        return self._pipeline.suspicion(label)
+        return self._pipeline.drifts.suspicion(label)
 
     def _share(self, label: str, suspicion: float, *, attributing: bool) -> float:
         """At rest the configured one; rising to the largest from half of the suspicion on; at rest again once all is decided."""
         section = self._section
-        if self._pipeline.condition(label, REFUSAL_LOST_PAIRED) is Condition.DRIFTING and not attributing:
+        if self._pipeline.drifts.condition(label, REFUSAL_LOST_PAIRED) is Condition.DRIFTING and not attributing:
             return section.share
         half = section.suspicion / 2
         rise = min(max((suspicion - half) / half, 0.0), 1.0)
@@ -164,8 +164,8 @@ class Shadow:
         """Whom of the parts to ask, while that is allowed and may still tell something."""
         if not self._section.parts or len(combination.parts) < 2:
             return ServedParts()
-        known = self._pipeline.attribution(label)
-        if (known and settled(known)) or self._pipeline.parts_asked(label) >= self._section.parts_prompts:
+        known = self._pipeline.drifts.attribution(label)
+        if (known and settled(known)) or self._pipeline.drifts.parts_asked(label) >= self._section.parts_prompts:
             return ServedParts()
         served = [one.combination for one in self._catalog.identities() if one.combination]
         found = served_parts(combination, served)
@@ -313,7 +313,7 @@ class Shadow:
         outcome = outcomes.pop() if again else job.verdict.outcome
         if job.example:
             self.on_base_answer(job.example, base.text, outcomes[0])
-        self._pipeline.compare(
+        self._pipeline.drifts.compare(
             Pair(
                 combination=job.label,
                 time=job.time,

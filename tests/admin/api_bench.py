@@ -84,7 +84,7 @@ class ApiBench:
         self.pipeline = Pipeline(self.catalog, YesMeansCompliance(), SequentialDetector(drift), self.metrics, outputs)
         self.now = 1000.0
         self.section = section or AdminSection()
-        self.sources = Sources(self.view, lambda: registry, self.timeline, self.pipeline.findings)
+        self.sources = Sources(self.view, lambda: registry, self.timeline, self.pipeline.drifts.findings)
         self.kept = 0
         self.keeper = keeper
         self.changes = Changes(self.reset, self.keep)
@@ -122,10 +122,10 @@ class ApiBench:
             self.view,
             list,
             list,
-            self.pipeline.trends.of,
+            self.pipeline.drifts.trends.of,
             self.operations(),
             self.access,
-            cases=lambda: self.pipeline.findings.cases,
+            cases=lambda: self.pipeline.drifts.findings.cases,
             stored=StoredExamples(self.keeper, self.access, self.audit) if self.keeper else None,
         )
         runner = web.AppRunner(app)

@@ -66,15 +66,15 @@ class Bench:
         self.look_notes = lambda: self.notes
         self.now = 1000.0
         self.coverage: Coverage | None = None
-        operations = reading(Sources(self.view, Registry, Timeline(), self.pipeline.findings))
+        operations = reading(Sources(self.view, Registry, Timeline(), self.pipeline.drifts.findings))
         self.app = build_admin(
             registry,
             self.view,
             lambda: self.problems,
             lambda: self.look_notes(),
-            self.pipeline.trends.of,
+            self.pipeline.drifts.trends.of,
             operations,
-            cases=lambda: self.pipeline.findings.cases,
+            cases=lambda: self.pipeline.drifts.findings.cases,
         )
         self.url = ""
 
@@ -82,7 +82,7 @@ class Bench:
         return combinations_view(self.catalog, self.pipeline, self.now, coverage=self.coverage)
 
     def page(self) -> str:
-        return overview(self.view(), self.notes, self.pipeline.trends.of)
+        return overview(self.view(), self.notes, self.pipeline.drifts.trends.of)
 
     def say(self, model: str, answer: str, times: int = 1) -> None:
         dialogue = Dialogue((Prompt("x"),), (Choice(0, 0, answer, finish_reason="stop"),), model, model)
@@ -236,7 +236,7 @@ class Balance(HTMLParser):
 
 
 def shown(bench: Bench, name: str) -> str:
-    page = combination(bench.view(), name, bench.pipeline.trends.of)
+    page = combination(bench.view(), name, bench.pipeline.drifts.trends.of)
     assert page is not None
     return page
 
@@ -334,8 +334,8 @@ async def test_how_much_of_the_latest_traffic_was_judged_stands_on_the_first_pag
 async def test_an_alarm_that_ended_is_still_told_when_why_and_how_long(bench: Bench) -> None:
     name = f"0.5*{EVIL}+b"
     bench.drift()
-    (case,) = [one for one in bench.pipeline.findings.cases if one.signal == "refusal_lost"]
-    bench.pipeline.findings.acknowledge(case, Acknowledgement(1500.0, "kim <3"))
+    (case,) = [one for one in bench.pipeline.drifts.findings.cases if one.signal == "refusal_lost"]
+    bench.pipeline.drifts.findings.acknowledge(case, Acknowledgement(1500.0, "kim <3"))
     timeline = (await get(bench, f"/combinations?name={quote_plus(name)}"))[1].partition('id="timeline"')[2]
     assert "▲" in timeline
     assert "alarm: does not refuse" in timeline
@@ -376,11 +376,11 @@ async def test_a_combination_that_is_not_known_says_so_without_echoing_markup(be
 
 async def test_categories_stand_beside_their_outcomes(bench: Bench) -> None:
     bench.say("ab", "yes", 3)
-    tally = bench.pipeline.tallies[f"0.5*{EVIL}+b"]
+    tally = bench.pipeline.counts.tallies[f"0.5*{EVIL}+b"]
     assert tally.categories == {"weapons": {"compliance": 3}}
     assert "weapons 0 3 0 0 0" in text_of(shown(bench, f"0.5*{EVIL}+b"))
     bench.pipeline.restore(json.loads(json.dumps(bench.pipeline.save())))
-    assert bench.pipeline.tallies[f"0.5*{EVIL}+b"].categories == {"weapons": {"compliance": 3}}
+    assert bench.pipeline.counts.tallies[f"0.5*{EVIL}+b"].categories == {"weapons": {"compliance": 3}}
 
 
 async def test_who_only_refuses_too_much_comes_after_who_is_a_danger(bench: Bench) -> None:

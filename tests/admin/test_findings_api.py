@@ -24,7 +24,9 @@ async def bench(tmp_path: Path) -> AsyncIterator[ApiBench]:
         admin_token_file=tmp_path / "admin", read_token_file=tmp_path / "read", audit_file=tmp_path / "audit.jsonl"
     )
     made = ApiBench(section)
-    made.pipeline.history = lambda combination: [{"time": 1.0, "kind": "loaded", "name": combination.served_name}]
+    made.pipeline.drifts.history = lambda combination: [
+        {"time": 1.0, "kind": "loaded", "name": combination.served_name}
+    ]
     runner = await made.start()
     yield made
     await runner.cleanup()

@@ -287,7 +287,7 @@ async def test_parts_are_asked_as_often_as_allowed_and_no_more(stage: Any, serve
     pair_of_adapters(own)
     await ask_one_by_one(own, 8)
     assert own.results == {("alpha+beta", "base", "ok"): 8, ("alpha+beta", "part", "ok"): 6}
-    found = own.pipeline.attribution("alpha+beta")
+    found = own.pipeline.drifts.attribution("alpha+beta")
     assert (found.prompts, found.missing, [part.adapter for part in found.parts]) == (3, (), ["alpha", "beta"])
 
 
@@ -298,10 +298,10 @@ async def test_where_a_part_does_not_answer_the_pair_with_the_base_counts_alone(
     server.gone = {"beta"}
     await ask_one_by_one(own, 3)
     assert own.results[("alpha+beta", "part", "rejected")] == 3
-    assert own.pipeline.attribution("alpha+beta") is None, "it does not drift yet, and nothing was compared"
+    assert own.pipeline.drifts.attribution("alpha+beta") is None, "it does not drift yet, and nothing was compared"
     server.gone = set()
     await ask_one_by_one(own, 2)
-    assert own.pipeline.attribution("alpha+beta").prompts == 2
+    assert own.pipeline.drifts.attribution("alpha+beta").prompts == 2
 
 
 async def test_parts_that_are_not_asked_by_choice_are_said_not_to_have_been(stage: Any, server: Server) -> None:
