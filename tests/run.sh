@@ -58,7 +58,7 @@ step "ruff, mypy, import-linter"
 "$venv/bin/lint-imports"
 
 step "tests"
-export OPENBLAS_NUM_THREADS=1 # many small products beside other busy processes: threads would wait for each other
+export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 # beside other busy processes threads would wait for each other
 if [ $# -gt 0 ]; then
   "$venv/bin/python" -m pytest "$@"
 else # two at a time, because those with real servers wait as often as they compute

@@ -53,8 +53,8 @@ def corpus(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def base(tmp_path):
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
     """A folder like the published MiniLM's, with random weights and a small vocabulary."""
     torch = pytest.importorskip("torch", reason="the extra `lab` is not installed")
     pytest.importorskip("onnx", reason="the extra `lab` is not installed")
@@ -87,8 +87,7 @@ def base(tmp_path):
     tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     tokenizer.add_special_tokens(words[:4])
-    folder = tmp_path / "base"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("base")
     tokenizer.save(str(folder / "tokenizer.json"))
     torch.manual_seed(0)
     shapes = {
@@ -122,6 +121,15 @@ def command(*arguments: object) -> int:
     return run_scorer(parser.parse_args([str(argument) for argument in arguments]))
 
 
+@pytest.fixture(scope="module")
+def trained(corpus, base, tmp_path_factory):
+    """Folder of an encoder that the command has trained."""
+    output = tmp_path_factory.mktemp("trained") / "encoder"
+    arguments = ("train", "--tier", "exact", "--data", corpus, "--base", base, "--output", output, "--draws", 160)
+    assert command(*arguments) == 0
+    return output
+
+
 def test_training_twice_gives_the_same_weights_and_they_judge_their_own_corpus(corpus, tmp_path, capsys):
     for name in ("a.npz", "b.npz"):
         assert command("train", "--data", corpus, "--output", tmp_path / name) == 0
@@ -146,24 +154,16 @@ def test_the_calibration_curve_is_a_picture(corpus, tmp_path, capsys):
     assert len(drawn.findall("{http://www.w3.org/2000/svg}circle")) == len(bins)
 
 
-def test_the_encoder_is_trained_exported_and_calibrated_on_a_small_corpus(corpus, base, tmp_path, capsys):
-    output = tmp_path / "encoder"
-    assert (
-        command("train", "--tier", "exact", "--data", corpus, "--base", base, "--output", output, "--draws", 240) == 0
-    )
-    assert capsys.readouterr().out.startswith(f"{output}: encoder ")
-    assert command("evaluate", "--tier", "exact", "--encoder", output, "--data", corpus, "--json") == 0
+def test_the_encoder_is_trained_exported_and_calibrated_on_a_small_corpus(corpus, trained, capsys):
+    assert command("evaluate", "--tier", "exact", "--encoder", trained, "--data", corpus, "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["tiers"] == {"exact": 64}
     assert report["sources"]["all"]["refusal"]["f1"] > 0.7
 
 
-def test_an_encoders_head_is_fitted_anew_and_its_layers_stay(corpus, base, tmp_path, capsys):
+def test_an_encoders_head_is_fitted_anew_and_its_layers_stay(corpus, trained, tmp_path, capsys):
     onnx = pytest.importorskip("onnx", reason="the extra `lab` is not installed")
-    trained, output = tmp_path / "encoder", tmp_path / "other"
-    assert (
-        command("train", "--tier", "exact", "--data", corpus, "--base", base, "--output", trained, "--draws", 48) == 0
-    )
+    output = tmp_path / "other"
     assert command("train", "--tier", "exact", "--data", corpus, "--head-of", trained, "--output", output) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{output}: encoder ")
     before, after = (
