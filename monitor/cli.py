@@ -10,7 +10,8 @@ import argparse
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -122,69 +123,144 @@ def _try_webhook(config: Config) -> None:
 
 
 def _check_files(config: Config) -> None:
-    """Raise ConfigError when a file or a package that the configuration asks for cannot be used."""
-    from monitor.config.secrets import read_secret, read_token
-    from monitor.proxy.routes import Routes
-    from monitor.tls import listen_context, upstream_context
+    """Raise ConfigError, with a line for each, when files or packages that the configuration asks for cannot be used."""
+    found = []
+    for check in (
+        _check_secrets,
+        _check_written,
+        _check_scoring,
+        _check_baseline,
+        _check_evidence,
+        _check_suites,
+        _check_proxy,
+    ):
+        for one in check(config):
+            try:
+                one()
+            except ConfigError as error:
+                found.append(str(error))
+    if found:
+        raise ConfigError("\n".join(dict.fromkeys(found)))
 
-    if config.outputs.otel and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
-        raise ConfigError("outputs.otel: needs the extra `otel`: pip install 'vllm-alignment-monitor[otel]'")
+
+Checks = Iterator[Callable[[], object]]
+"""Each raises ConfigError for a mistake of its own, so that all are named at once."""
+
+
+def _check_secrets(config: Config) -> Checks:
+    from monitor.config.secrets import read_secret, read_token
+
     for key in ("read_token_file", "evidence_token_file", "admin_token_file"):
         if token_file := getattr(config.admin, key):
-            read_token(token_file, f"admin.{key}")
-    if config.adapters.api_key_file:
-        read_secret(config.adapters.api_key_file, "adapters.api_key_file")
+            yield partial(read_token, token_file, f"admin.{key}")
+    keys = (
+        ("adapters", config.adapters.api_key_file, True),
+        ("scoring.judge", config.scoring.judge.api_key_file, config.scoring.judge.endpoint is not None),
+        ("shadow", config.shadow.api_key_file, config.shadow.enabled),
+        ("probing", config.probing.api_key_file, config.probing.enabled),
+    )
+    for section, key_file, wanted in keys:
+        if key_file and wanted:
+            yield partial(read_secret, key_file, f"{section}.api_key_file")
     if config.outputs.webhook.enabled:
         from monitor.outputs.receiver import check_receiver
 
-        check_receiver(config.outputs.webhook)
-    _check_baseline(config)
-    _check_evidence(config)
+        yield partial(check_receiver, config.outputs.webhook)
+
+
+def _check_written(config: Config) -> Checks:
+    """Whether a file can be written depends on whose the service is; that its folder is missing does not."""
+    files = (
+        ("admin.audit_file", config.admin.audit_file),
+        ("outputs.findings_file", config.outputs.findings_file),
+        ("adapters.events_file", config.adapters.events_file),
+    )
+    for key, file in files:
+        if file is not None:
+            yield partial(_in_a_folder, key, file)
+    if config.outputs.otel:
+        yield partial(_installed, "outputs.otel", "opentelemetry.exporter.otlp.proto.http", "otel")
+
+
+def _in_a_folder(key: str, file: Path) -> None:
+    if not file.parent.is_dir():
+        raise ConfigError(f"{key}: {file} cannot be written: there is no folder {file.parent}")
+    if file.is_dir():
+        raise ConfigError(f"{key}: {file} is a folder")
+
+
+def _check_scoring(config: Config) -> Checks:
+    if config.scoring.tier == "exact":
+        for module in ("onnxruntime", "tokenizers"):
+            yield partial(_installed, "scoring.tier: exact", module, "encoder")
+
+
+def _check_suites(config: Config) -> Checks:
     if config.probing.enabled:
         from monitor.probes.shipped import load_suites
         from monitor.probes.suite import SuiteError
 
-        try:
-            load_suites(config.probing.suites)
-        except SuiteError as error:
-            raise ConfigError(f"probing.suites: {error}") from error
-    Routes(config.proxy.routes)
-    listen_context(config.proxy)
-    upstream_context(config.proxy)
+        def load() -> None:
+            try:
+                load_suites(config.probing.suites)
+            except SuiteError as error:
+                raise ConfigError(f"probing.suites: {error}") from error
+
+        yield load
 
 
-def _check_baseline(config: Config) -> None:
+def _check_proxy(config: Config) -> Checks:
+    from monitor.proxy.routes import Routes
+    from monitor.tls import listen_context, upstream_context
+
+    yield partial(Routes, config.proxy.routes)
+    yield partial(listen_context, config.proxy)
+    yield partial(upstream_context, config.proxy)
+
+
+def _check_baseline(config: Config) -> Checks:
     """A baseline that is damaged or not signed as it must be stops the start; one that is void for what is served does not."""
     if config.drift.baseline_file is None:
         return
     from monitor.baseline import read_baseline
     from monitor.baseline.signature import check_signature
 
-    baseline = read_baseline(config.drift.baseline_file)
-    if config.drift.baseline_public_key:
-        check_signature(baseline, config.drift.baseline_public_key)
+    file, public_key = config.drift.baseline_file, config.drift.baseline_public_key
+
+    def read() -> None:
+        baseline = read_baseline(file)
+        if public_key:
+            check_signature(baseline, public_key)
+
+    yield read
 
 
-def _check_evidence(config: Config) -> None:
+def _check_evidence(config: Config) -> Checks:
     """What would be stored must be redacted, encrypted where that was asked for, and nobody else's to read. A folder that
     cannot be written does not stop the start: the monitoring goes on without examples."""
     section = config.evidence
     if not section.enabled or section.folder is None:
         return
-    missing = [
-        module
-        for module, wanted in (("phonenumbers", True), ("cryptography", section.key_file is not None))
-        if wanted and not _is_installed(module)
-    ]
-    if missing:
-        key = "evidence.enabled" if "phonenumbers" in missing else "evidence.key_file"
-        raise ConfigError(f"{key}: needs the extra `evidence`: pip install 'vllm-alignment-monitor[evidence]'")
+    if not _is_installed("phonenumbers"):
+        yield partial(_installed, "evidence.enabled", "phonenumbers", "evidence")
+        return
+    if section.key_file and not _is_installed("cryptography"):
+        yield partial(_installed, "evidence.key_file", "cryptography", "evidence")
+        return
     from monitor.evidence.folder import folder_problem
     from monitor.evidence.seal import read_keys
 
-    read_keys(section.key_file)
-    if problem := folder_problem(section.folder):
-        raise ConfigError(f"evidence.folder: {problem}")
+    def folder(place: Path) -> None:
+        if problem := folder_problem(place):
+            raise ConfigError(f"evidence.folder: {problem}")
+
+    yield partial(read_keys, section.key_file)
+    yield partial(folder, section.folder)
+
+
+def _installed(key: str, module: str, extra: str) -> None:
+    if not _is_installed(module):
+        raise ConfigError(f"{key}: needs the extra `{extra}`: pip install 'vllm-alignment-monitor[{extra}]'")
 
 
 def _is_installed(module: str) -> bool:

@@ -34,6 +34,15 @@ def test_a_good_configuration_is_ok(tmp_path: Path, capsys: pytest.CaptureFixtur
         ("proxi: {}", "{file}: proxi: unknown key"),
         ("adapters: {registry_file: /none}", "/none: cannot read the registry file: No such file or directory"),
         ("adapters: {api_key_file: /none}", "adapters.api_key_file: cannot read /none: No such file or directory"),
+        ("shadow: {enabled: true, api_key_file: /none}",
+         "shadow.api_key_file: cannot read /none: No such file or directory"),
+        ("probing: {enabled: true, api_key_file: /none}",
+         "probing.api_key_file: cannot read /none: No such file or directory"),
+        ("scoring: {judge: {endpoint: 'http://a', model: m, api_key_file: /none}}",
+         "scoring.judge.api_key_file: cannot read /none: No such file or directory"),
+        ("admin: {audit_file: /none/a}", "admin.audit_file: /none/a cannot be written: there is no folder /none"),
+        ("outputs: {findings_file: {wide}}", "outputs.findings_file: {wide} is a folder"),
+        ("adapters: {events_file: /none/a}", "adapters.events_file: /none/a cannot be written: there is no folder /none"),
         ("proxy: {upstream: 'https://a', upstream_ca_file: /none}",
          "proxy.upstream_ca_file: cannot read /none: No such file or directory"),
         ("proxy: {upstream: 'https://a', upstream_ca_file: {file}}",
@@ -77,6 +86,31 @@ def test_opening_a_route_that_is_none_names_those_that_are(tmp_path: Path, capsy
     assert errors.startswith(
         "alignment-monitor: proxy.routes.open: /v1/load_lora is not one of /v1/load_lora_adapter, "
     )
+
+
+def test_every_file_that_cannot_be_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, errors = check(
+        write(tmp_path, "admin: {read_token_file: /a, admin_token_file: /b, audit_file: /c/d}"), capsys
+    )
+    assert code == 2
+    assert [line.split(": ")[1] for line in errors.splitlines()] == [
+        "admin.read_token_file",
+        "admin.admin_token_file",
+        "admin.audit_file",
+    ]
+
+
+def test_the_exact_tier_is_not_started_without_its_encoder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxruntime" else real(name))
+    assert check(write(tmp_path, "scoring: {tier: exact}"), capsys) == (
+        2,
+        "",
+        "alignment-monitor: scoring.tier: exact: needs the extra `encoder`: pip install 'vllm-alignment-monitor[encoder]'\n",
+    )
+    assert check(write(tmp_path, "scoring: {tier: auto}"), capsys)[0] == 0
 
 
 def test_two_mistakes_are_two_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

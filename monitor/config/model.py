@@ -198,6 +198,12 @@ class RestrictedTopic(Section):
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.35
     """Resemblance from which an example matches; lower finds more wordings and more that is something else."""
 
+    @model_validator(mode="after")
+    def _can_match(self) -> RestrictedTopic:
+        if not (self.keywords or self.patterns or self.examples):
+            raise ValueError("no prompt would match it: give keywords, patterns or examples")
+        return self
+
 
 class JudgeSection(Section):
     """A second opinion from another model. Prompts and answers are sent to this endpoint, and to nothing else, once it is set."""
@@ -550,6 +556,20 @@ class Config(Section):
             raise ValueError(
                 "evidence.enabled: true needs admin.evidence_token_file: without it nobody could read what is stored"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _quarantines_can_come(self) -> Config:
+        replays = self.shadow.enabled
+        found = {
+            "refusal_lost_paired": ("shadow.enabled", replays),
+            "collusion": ("shadow.enabled and shadow.parts", replays and self.shadow.parts),
+            "refusal_lost_probed": ("probing.enabled", self.probing.enabled),
+        }
+        for signal in self.adapters.quarantine_drifting:
+            setting, on = found.get(signal, ("", True))
+            if not on:
+                raise ValueError(f"adapters.quarantine_drifting: {signal} is never found without {setting}")
         return self
 
     @model_validator(mode="after")

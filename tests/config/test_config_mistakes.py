@@ -43,6 +43,22 @@ def problem(file: Path, environment: dict[str, str] | None = None) -> str:
         ),
         ("sampling: {combinations: {a: {rat: 1}}}", ": sampling.combinations.a.rat: unknown key"),
         ("scoring: {restricted_topics: [{name: a, words: []}]}", ": scoring.restricted_topics.0.words: unknown key"),
+        (
+            "scoring: {restricted_topics: [{name: a}]}",
+            ": scoring.restricted_topics.0: no prompt would match it: give keywords, patterns or examples",
+        ),
+        (
+            "adapters: {quarantine_drifting: [refusal_lost, refusal_lost_paired]}",
+            ": adapters.quarantine_drifting: refusal_lost_paired is never found without shadow.enabled",
+        ),
+        (
+            "{adapters: {quarantine_drifting: [collusion]}, shadow: {enabled: true, parts: false}}",
+            ": adapters.quarantine_drifting: collusion is never found without shadow.enabled and shadow.parts",
+        ),
+        (
+            "adapters: {quarantine_drifting: [refusal_lost_probed]}",
+            ": adapters.quarantine_drifting: refusal_lost_probed is never found without probing.enabled",
+        ),
         ("proxy: 3", ": proxy: input should be a valid dictionary or instance of ProxySection"),
         ("proxy: {workers: many}", ": proxy.workers: input should be a valid integer, unable to parse string as an integer"),
         ("proxy: {workers: 0}", ": proxy.workers: input should be greater than or equal to 1"),
