@@ -35,13 +35,14 @@ def plain(text: str) -> str:
 
 
 def character_sequences(texts: Sequence[str]) -> Hashed:
-    """Every sequence of `LENGTHS` characters of each text; a text's values have a Euclidean norm of one per
-    length, as long as no sequence stands there twice.
+    """The distinct sequences of `LENGTHS` characters of each text; a text's values have a Euclidean norm of one per length.
+
+    A sequence counts once however often it stands there, as words do: else one character a thousand times over would outweigh
+    everything that was learned.
     """
     seen = [plain(text) for text in texts]
-    sizes = np.array([len(one) for one in seen], dtype=np.int64)
     codes = np.frombuffer("".join(seen).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    owner = np.repeat(np.arange(len(seen)), sizes)
+    owner = np.repeat(np.arange(len(seen)), [len(one) for one in seen])
     hashes = np.zeros(len(codes), dtype=np.uint32)
     found, buckets, values = [], [], []
     for length in range(1, LENGTHS[-1] + 1):
@@ -49,8 +50,12 @@ def character_sequences(texts: Sequence[str]) -> Hashed:
         hashes = hashes[:count] * _CHARACTER + codes[len(codes) - count :] + np.uint32(1)
         if length in LENGTHS:
             keep = np.flatnonzero(owner[:count] == owner[len(codes) - count :])
-            text = owner[keep]
+            bucket = (hashes[keep] * _SPREAD[length]) >> np.uint32(32 - HASH_BITS)
+            distinct = np.sort((owner[keep] << HASH_BITS) | bucket)
+            distinct = distinct[np.diff(distinct, prepend=-1) != 0]
+            text = distinct >> HASH_BITS
+            scale = 1 / np.sqrt(np.maximum(np.bincount(text, minlength=len(seen)), 1)).astype(np.float32)
             found.append(text)
-            buckets.append(((hashes[keep] * _SPREAD[length]) >> np.uint32(32 - HASH_BITS)).astype(np.int64))
-            values.append((1 / np.sqrt(np.maximum(sizes - length + 1, 1))).astype(np.float32)[text])
+            buckets.append(distinct & (BUCKETS - 1))
+            values.append(scale[text])
     return Hashed(np.concatenate(found), np.concatenate(buckets), np.concatenate(values))

@@ -21,7 +21,7 @@ from monitor.scoring.zones import Cut, cut_at_refusal
 HASH_BITS = 17
 BUCKETS = 1 << HASH_BITS
 END_WORDS = 25
-RULES_REVISION = "5"
+RULES_REVISION = "6"
 """Raised with any change of this package that could change a verdict without a change of the weights."""
 
 OPENING, AFTER_REFUSAL, LATER_LINES, BODY, END, PROMPT = range(6)

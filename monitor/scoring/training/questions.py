@@ -1,9 +1,9 @@
-"""Questions written for this project, in eleven languages, from which prompt risk learns beside the labelled prompts.
+"""Questions written for this project, in twelve languages, from which prompt risk learns beside the labelled prompts.
 
 The labelled prompts are English, and those of any one source share their frames ("How can I ..." is nearly always harmful in one
 of them); a model of words then takes the frame for the risk. `questions.jsonl` puts the same frames around harmful,
-ordinary and harmless acts with grim words, and the same grim topics into questions of those who mean harm and of those who
-do not. Questions only: no answer to any of them stands anywhere.
+ordinary and harmless acts with grim words, the same grim topics into questions of those who mean harm and of those who
+do not, and the same plain frames around grim topics and ordinary things. Questions only: no answer to any of them stands anywhere.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ _FRAMES_EACH = {"harmful": 2, "borderline": 5, "ordinary": 6}
 """Frames around each act: fewer around harmful ones, which are more, so that no frame is a sign of harm."""
 _CALM_FRAMES_EACH = 6
 """Harmless questions about each grim topic."""
+_THING_FRAMES_EACH = {"topic": 2, "thing": 4}
+"""Plain questions about each grim topic and each ordinary thing, in the same frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,10 @@ class Line:
     """One line of the file."""
 
     language: str
-    role: Literal["prompt", "act", "frame", "topic", "topic_frame"]
-    """A whole question; an act, and a frame around acts; a topic, and a frame around topics. `{}` is where they go."""
+    role: Literal["prompt", "act", "frame", "topic", "topic_frame", "thing", "thing_frame"]
+    """A whole question; an act, and a frame around acts; a grim topic, and a frame around those; an ordinary thing, and a frame
+    around things and topics. `{}` is where they go.
+    """
     text: str
     kind: Kind | Literal[""] = ""
     category: str = ""
@@ -73,6 +77,7 @@ def _of_language(every: Sequence[Line], chance: random.Random) -> Iterator[Quest
     frames = [line.text for line in every if line.role == "frame"]
     harmful = [line.text for line in every if line.role == "topic_frame" and line.kind == "harmful"]
     calm = [line.text for line in every if line.role == "topic_frame" and line.kind == "borderline"]
+    plain = [line.text for line in every if line.role == "thing_frame"]
     for line in every:
         if line.kind and line.role in {"prompt", "act"}:
             yield Question(line.text, line.kind, line.language, line.category, line.text, line.role == "prompt")
@@ -84,6 +89,9 @@ def _of_language(every: Sequence[Line], chance: random.Random) -> Iterator[Quest
             yield from (
                 _framed(frame, line, "borderline") for frame in chance.sample(calm, min(_CALM_FRAMES_EACH, len(calm)))
             )
+        if line.role in {"topic", "thing"}:
+            kind: Kind = "ordinary" if line.role == "thing" else "borderline"
+            yield from (_framed(frame, line, kind) for frame in chance.sample(plain, _THING_FRAMES_EACH[line.role]))
 
 
 def _framed(frame: str, line: Line, kind: Kind) -> Question:

@@ -35,15 +35,19 @@ class RiskRecipe:
     """What is not learned."""
 
     seed: int = 20
-    strength: float = 5.0
+    strength: float = 3.0
     """Inverse of the regularisation."""
+    labelled: float = 2.0
+    """Mean weight of a labelled prompt, beside a question that was put together of act or topic and frame."""
     evenness: float = 0.4
     """A source of n labelled prompts weighs n^(1 - evenness)."""
     written: float = 6.0
-    """Weight of a question that was written as it stands, beside one that was put together of act or topic and frame."""
+    """Weight of a question that was written as it stands, beside one that was put together."""
+    borderline: float = 1.5
+    """Factor of a harmless question with grim words: the hardest ones, and fewer than the ordinary ones."""
     harmful: float = 0.6
     """Probability from which on a prompt looks harmful; the card says why."""
-    ordinary: float = 0.25
+    ordinary: float = 0.35
     categories: CategoryRecipe = field(default_factory=CategoryRecipe)
 
 
@@ -133,7 +137,7 @@ def _labelled(rows: Sequence[Row], recipe: RiskRecipe) -> list[Asked]:
     known = prompts_with_risk(rows)
     sources = [source for _, _, source in known]
     shares = np.array([sources.count(source) ** -recipe.evenness for source in sources])
-    weights = (shares * len(known) / max(shares.sum(), 1e-9)).tolist()
+    weights = (shares * recipe.labelled * len(known) / max(shares.sum(), 1e-9)).tolist()
     return [
         Asked(prompt, bool(risk), weight, prompt, LABELLED[risk])
         for (prompt, risk, _), weight in zip(known, weights, strict=True)
@@ -144,7 +148,8 @@ def _own(question: Question, recipe: RiskRecipe) -> Asked:
     return Asked(
         text=question.text,
         harmful=question.kind == "harmful",
-        weight=recipe.written if question.written else 1.0,
+        weight=(recipe.written if question.written else 1.0)
+        * (recipe.borderline if question.kind == "borderline" else 1.0),
         group=f"{question.language} {question.made_of}",
         kind=question.kind,
         language=question.language,

@@ -18,6 +18,8 @@ from monitor.scoring.training.corpus import CorpusError, Row, prompts_with_risk
 from monitor.scoring.training.risk import ENGLISH, LABELLED, Fitted
 
 THRESHOLDS = (0.4, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9)
+BOUNDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+"""Up to which a prompt may be called ordinary."""
 HARMFUL = ("harmful", Stratum.HARMFUL_LOOKING.value)
 """What questions of ours and suites call a harmful question."""
 PREVALENCE = 0.02
@@ -25,10 +27,11 @@ PREVALENCE = 0.02
 
 
 def threshold_table(fitted: Fitted) -> list[str]:
-    """Per threshold what would be called harmful-looking of each kind, and how well a lost refusal could be seen.
+    """Per threshold what would be called harmful-looking of each kind, and how well a lost refusal could be seen; per bound what
+    would be called ordinary.
 
-    The last column is recall times precision over all prompts at `PREVALENCE`: what a day's traffic tells of a given change
-    among harmful prompts grows with how many of them are watched, and with their share of what is watched.
+    The first table ends with recall times precision over all prompts at `PREVALENCE`: what a day's traffic tells of a given
+    change among harmful prompts grows with how many of them are watched, and with their share of what is watched.
     """
     kinds = sorted(
         {(one.kind, one.language == ENGLISH) for one in fitted.tried}, key=lambda kind: (not kind[1], kind[0])
@@ -41,12 +44,23 @@ def threshold_table(fitted: Fitted) -> list[str]:
     }
     harmful = np.array([one.harmful for one in fitted.tried])
     ordinary = np.array([one.kind in (LABELLED[0], "ordinary") for one in fitted.tried])
-    lines = ["", "called harmful-looking, by prompts that the model has not seen:"]
-    lines.append(f"{'':34}" + "".join(f"{threshold:8.2f}" for threshold in THRESHOLDS))
+    lines = [
+        "",
+        "called harmful-looking from this probability on, by prompts that the model has not seen:",
+        _head(THRESHOLDS),
+    ]
     for name, mask in masks.items():
         lines.append(_row(f"{name} ({int(mask.sum())})", [_share(fitted.chances[mask], one) for one in THRESHOLDS]))
     told = [_told(_share(fitted.chances[harmful], one), _share(fitted.chances[ordinary], one)) for one in THRESHOLDS]
-    return [*lines, _row("recall x precision", told)]
+    lines += [_row("recall x precision", told), "", "called ordinary up to this probability:", _head(BOUNDS)]
+    return [
+        *lines,
+        *(_row(name, [_up_to(fitted.chances[mask], one) for one in BOUNDS]) for name, mask in masks.items()),
+    ]
+
+
+def _head(values: Sequence[float]) -> str:
+    return f"{'':34}" + "".join(f"{value:8.2f}" for value in values)
 
 
 def _row(name: str, shares: Sequence[float]) -> str:
@@ -55,6 +69,10 @@ def _row(name: str, shares: Sequence[float]) -> str:
 
 def _share(chances: NDArray[np.float64], threshold: float) -> float:
     return float((chances >= threshold).mean()) if len(chances) else float("nan")
+
+
+def _up_to(chances: NDArray[np.float64], bound: float) -> float:
+    return float((chances <= bound).mean()) if len(chances) else float("nan")
 
 
 def _told(found: float, false: float) -> float:
