@@ -15,17 +15,9 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from monitor import __version__
-from monitor.adapters import (
-    OTHER,
-    UNLISTED,
-    Catalog,
-    DetokenizeClient,
-    Detokenizer,
-    Discovery,
-    Registry,
-    ServedModel,
-    client_for,
-)
+from monitor.adapters import OTHER, UNLISTED, Catalog, Registry, ServedModel
+from monitor.adapters.detokenizer import DetokenizeClient, Detokenizer
+from monitor.adapters.discovery import Discovery, client_for
 from monitor.adapters.registry_file import LOOK_S, RegistryFile, saved
 from monitor.adapters.watch import AdapterWatch
 from monitor.admin import (
@@ -42,12 +34,12 @@ from monitor.admin import (
     evidence,
     reading,
 )
-from monitor.baseline import BaselineGuard
+from monitor.baseline.guard import BaselineGuard
 from monitor.config import Config
 from monitor.config.model import OutputsSection
 from monitor.drift import DETECTORS, PairedDetector, RecentSamples
 from monitor.enforcement import PolicyStore
-from monitor.evidence import Keeper
+from monitor.evidence.keeper import Keeper
 from monitor.findings import Case, Severity, severity_of
 from monitor.handoff import Inbox
 from monitor.lifecycle import Cleanups, Tasks, in_thread

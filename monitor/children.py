@@ -71,7 +71,7 @@ def raise_file_limit() -> None:
 
 
 async def _worker(config: Config, args: argparse.Namespace) -> None:
-    from monitor.proxy import run_worker
+    from monitor.proxy.worker import run_worker
 
     raise_file_limit()
     listener = socket.socket(fileno=args.listener_fd)

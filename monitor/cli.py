@@ -163,7 +163,7 @@ def _check_secrets(config: Config) -> Checks:
         if key_file and wanted:
             yield partial(read_secret, key_file, f"{section}.api_key_file")
     if config.outputs.webhook.enabled:
-        from monitor.outputs.receiver import check_receiver
+        from monitor.outputs.credentials import check_receiver
 
         yield partial(check_receiver, config.outputs.webhook)
 

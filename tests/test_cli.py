@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from monitor import __version__
+from monitor.baseline.frozen import Content, MeasuredSignal, frozen, write_baseline
 from monitor.cli import COMMANDS, main
 
 
@@ -190,12 +193,40 @@ def test_asking_for_the_version_loads_no_scorer() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_the_process_that_supervises_loads_no_statistics() -> None:
+def test_the_process_that_supervises_loads_nothing_that_its_children_need(tmp_path: Path) -> None:
+    # Everything is configured that has files to check; the port is taken, so that nothing is started.
+    measured = MeasuredSignal(
+        signal="refusal_lost", stratum="harmful_looking", bad=1, samples=90, prompts=90, effective=90.0, q_null=0.05
+    )
+    content = Content(
+        base="base", base_digest="", scorer="s", scorer_version="1", suite="mine", suite_version="0" * 64, decoding={},
+        counted_as="suite", recognised=1.0, asked=90, date="2026-01-02T03:04:05Z", measured=(measured,),
+    )  # fmt: skip
+    write_baseline(frozen(content), tmp_path / "baseline.json")
+    config = {
+        "proxy": {"upstream": "http://127.0.0.1:9"},
+        "adapters": {
+            "registry_file": str(write(tmp_path, "base: base", "registry.yaml")),
+            "folders": [str(tmp_path)],
+            "enforcement": "block-unvalidated",
+            "loading": "deny-unknown",
+        },
+        "drift": {"baseline_file": str(tmp_path / "baseline.json")},
+        "evidence": {"enabled": True, "folder": str(tmp_path / "evidence")},
+        "outputs": {"webhook": {"url": "http://127.0.0.1:9/hook"}},
+        "admin": {"evidence_token_file": str(write(tmp_path, "evidence " * 3, "token"))},
+        "probing": {"enabled": True},
+        "shadow": {"enabled": True},
+    }
     program = """
 import sys
-from monitor.cli import _check_files
-from monitor.config import Config
-_check_files(Config.model_validate({"proxy": {"upstream": "http://127.0.0.1:8000"}}))
-print([m for m in ("scipy", "onnxruntime") if m in sys.modules])"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == "[]\n"
+from monitor.cli import main
+code = main(["serve", "--config", sys.argv[1], "--listen", sys.argv[2]])
+heavy = ("numpy", "scipy", "sklearn", "onnxruntime", "aiohttp", "prometheus_client", "httptools", "monitor.app")
+print(code, [name for name in heavy if name in sys.modules])"""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        arguments = [str(write(tmp_path, json.dumps(config))), f"127.0.0.1:{taken.getsockname()[1]}"]
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, timeout=60
+        )
+    assert (done.stdout, "cannot listen on" in done.stderr) == ("3 []\n", True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from monitor.adapters.contents import Contents
 from monitor.adapters.weights import CONFIG, WEIGHTS, AdapterFilesError, TensorFile, open_tensors, read_config
 
 FORMAT: Final = "alignment-monitor adapter digest 1"
@@ -136,21 +136,6 @@ def signature(folder: Path) -> Signature:
             continue
         found.append((name, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
     return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What is known of the files behind a served name."""
-
-    digest: str
-    """SHA-256, "" when the files could not be read."""
-    problem: str = ""
-    """Why there is no digest, in words."""
-
-    @property
-    def state(self) -> str:
-        """`digested` or `undigested`."""
-        return "digested" if self.digest else "undigested"
 
 
 class Digests:

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from monitor.adapters.catalog import UNLISTED, Catalog, ServedModel
-from monitor.adapters.digest import Contents
+from monitor.adapters.contents import Contents
 from monitor.adapters.registry import Registry
 from monitor.adapters.validation import RESERVED, ProbeOutcome, Status, validate
 from monitor.enforcement import Decision, Policy

@@ -20,7 +20,8 @@ from msgspec.structs import replace
 
 from monitor.adapters.catalog import Catalog, ServedModel
 from monitor.adapters.composition import LEAST_COSINE, Composition, comparable, identify
-from monitor.adapters.digest import Contents, Digests, within
+from monitor.adapters.contents import Contents
+from monitor.adapters.digest import Digests, within
 from monitor.adapters.gram import Gram
 from monitor.adapters.pairs import Pair, rank_pairs
 from monitor.adapters.policy import carried_on, load_problem, policy_of, with_loading

@@ -17,7 +17,8 @@ from monitor.admin.access import Access, Scope, user_named
 from monitor.admin.api.evidence import answer_of, described, place_of
 from monitor.admin.api.paging import write_cursor
 from monitor.admin.audit import Audit, AuditError, AuditLine
-from monitor.evidence import EvidenceError, Filter, Keeper, Kept
+from monitor.evidence import EvidenceError, Filter, Kept
+from monitor.evidence.keeper import Keeper
 
 SHOWN: Final = 20
 """Examples of one page."""

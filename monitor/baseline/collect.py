@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from monitor.baseline.frozen import Content, MeasuredSignal
-from monitor.drift.signals import SIGNALS, Signal
 from monitor.probes.asking import Decoding
 from monitor.probes.measure import Judged, clusters_of, not_judged
 from monitor.probes.suite import Kind, ProbeStratum, Suite
 from monitor.records import Stratum
 from monitor.scoring import Scorer
+from monitor.signals import SIGNALS, Signal
 from monitor.stats.clusters import effective_samples
 from monitor.stats.evidence import null_rate
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from monitor.config.load import ConfigError, describe_validation
-from monitor.drift.signals import SIGNALS
+from monitor.signals import SIGNALS
 
 FORMAT: Final = "alignment-monitor baseline 1"
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024

@@ -8,17 +8,13 @@ from monitor.drift.interface import Detector, Reference
 from monitor.drift.paired import PairedDetector
 from monitor.drift.repeats import RecentSamples
 from monitor.drift.sequential import SequentialDetector
-from monitor.drift.signals import ATTRIBUTED, SIGNALS, SUSPECT
 from monitor.drift.trend import Point, Trends
 
 DETECTORS: Mapping[str, Callable[[DriftSection], Detector]] = MappingProxyType({"sequential": SequentialDetector})
 """Name -> factory."""
 
 __all__ = [
-    "ATTRIBUTED",
     "DETECTORS",
-    "SIGNALS",
-    "SUSPECT",
     "Detector",
     "PairedDetector",
     "Point",

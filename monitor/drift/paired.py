@@ -27,8 +27,8 @@ from typing import Any, Final, Protocol, TypeVar
 from monitor.config.model import DriftSection
 from monitor.drift.attribution import Attributing
 from monitor.drift.differences import Differences, add, evidence_log, restored
-from monitor.drift.signals import COLLUSION, REFUSAL_LOST, REFUSAL_LOST_PAIRED, REFUSAL_LOST_PROBED
 from monitor.records import Attribution, Condition, DriftState, Outcome, Pair, Stratum
+from monitor.signals import COLLUSION, REFUSAL_LOST, REFUSAL_LOST_PAIRED, REFUSAL_LOST_PROBED
 from monitor.stats.evidence import BettingEvidence, additive_interaction, interaction
 
 FORMAT: Final = 1

@@ -36,9 +36,9 @@ import numpy as np
 from monitor.config.model import DriftSection
 from monitor.drift.fleet import CommonCause, Pace, share_of_each
 from monitor.drift.interface import Reference
-from monitor.drift.signals import OVER_REFUSAL, REFUSAL_LOST, SIGNALS, Signal
 from monitor.drift.window import BitWindow
 from monitor.records import EVERY, Condition, DriftState, Observation
+from monitor.signals import OVER_REFUSAL, REFUSAL_LOST, SIGNALS, Signal
 from monitor.stats import Interval, rate_sequence
 from monitor.stats.evidence import ALTERNATIVES, RateEvidence, fleet_threshold, head_start, likeliest_change, null_rate
 

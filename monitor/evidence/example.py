@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from monitor.drift.signals import SIGNALS
 from monitor.records import Verdict
+from monitor.signals import SIGNALS
 
 
 class Example(msgspec.Struct, frozen=True):

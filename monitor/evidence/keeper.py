@@ -25,13 +25,13 @@ import msgspec
 from monitor.adapters import Identity
 from monitor.arrival import Arrival
 from monitor.config.model import EvidenceSection
-from monitor.drift.signals import REFUSAL_LOST, REFUSAL_LOST_PAIRED
 from monitor.evidence.example import Example, Purge, concerned
 from monitor.evidence.reader import EvidenceError, Reader
 from monitor.evidence.redact import MARGIN, Redactor
 from monitor.evidence.seal import Sealer, SealError, read_keys
 from monitor.evidence.store import Bounds, Store, StoreError
 from monitor.records import Choice, Outcome, Prompt, Verdict
+from monitor.signals import REFUSAL_LOST, REFUSAL_LOST_PAIRED
 from monitor.telemetry.evidence_metrics import EvidenceMetrics
 from monitor.telemetry.logs import Repeats, where_it_failed
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from monitor.drift.signals import ATTRIBUTED, REFUSAL_LOST, SIGNALS
 from monitor.findings.case import Acknowledgement, Case, CaseState, Numbers, case_id
 from monitor.records import Attribution, DriftState, Finding, Outcome, Stratum, Verdict
+from monitor.signals import ATTRIBUTED, REFUSAL_LOST, SIGNALS
 
 MAX_CASES: Final = 500
 """Findings that are kept; of those that ended the oldest go first."""

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import ssl
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -15,15 +14,14 @@ import aiohttp
 
 from monitor.config import ConfigError
 from monitor.config.model import WebhookSection
-from monitor.config.secrets import read_secret, read_signing_key, read_web_address
 from monitor.lifecycle import in_thread
+from monitor.outputs.credentials import address, signing_key, token, trusted
 from monitor.outputs.message import FORMATS, Message
 
 REJECTED: Final = "rejected"
 """The receiver will not take this message in whatever number of attempts; it may well take the next."""
 LONGEST_WAIT_S: Final = 300.0
 """A receiver may ask for a pause of so much at most."""
-_KEY: Final = "outputs.webhook"
 
 
 class ReceiverError(Exception):
@@ -63,9 +61,9 @@ class Receiver:
         thread, because the mount may hang. Raises ConfigError."""
         headers = {"Content-Type": "application/json", "webhook-id": f"msg_{identity}"}
         if self.section.token_file:
-            headers["Authorization"] = f"Bearer {read_secret(self.section.token_file, f'{_KEY}.token_file')}"
+            headers["Authorization"] = f"Bearer {token(self.section.token_file)}"
         if self.section.signing_key_file:
-            key = read_signing_key(self.section.signing_key_file, f"{_KEY}.signing_key_file")
+            key = signing_key(self.section.signing_key_file)
             now = int(time.time())
             headers |= {
                 "webhook-timestamp": str(now),
@@ -80,28 +78,9 @@ def signature(key: bytes, identity: str, timestamp: int, body: bytes) -> str:
     return f"v1,{base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()}"
 
 
-def address(section: WebhookSection) -> str:
-    """Where messages go. Raises ConfigError."""
-    if section.url_file:
-        return read_web_address(section.url_file, f"{_KEY}.url_file")
-    if section.url is None:
-        raise ConfigError(f"{_KEY}: no address is set")
-    return section.url
-
-
-def check_receiver(webhook: WebhookSection) -> None:
-    """Raise ConfigError when a file that the messages need cannot be used."""
-    address(webhook)
-    if webhook.token_file:
-        read_secret(webhook.token_file, f"{_KEY}.token_file")
-    if webhook.signing_key_file:
-        read_signing_key(webhook.signing_key_file, f"{_KEY}.signing_key_file")
-    _trusted(webhook)
-
-
 def receiver_session(section: WebhookSection) -> aiohttp.ClientSession:
     """Connections to the receiver: no proxy of the environment, no cookies. Raises ConfigError."""
-    context = _trusted(section)
+    context = trusted(section)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True, ssl=True if context is None else context),
         headers={"User-Agent": "alignment-monitor"},
@@ -109,15 +88,6 @@ def receiver_session(section: WebhookSection) -> aiohttp.ClientSession:
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
     )
-
-
-def _trusted(section: WebhookSection) -> ssl.SSLContext | None:
-    if section.ca_file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=section.ca_file)
-    except OSError as error:  # also ssl.SSLError
-        raise ConfigError(f"{_KEY}.ca_file: {section.ca_file} cannot be used: {error.strerror or error}") from error
 
 
 def _of_status(status: int) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from monitor.adapters import Catalog, Identity
 from monitor.arrival import Arrival
-from monitor.baseline import BaselineGuard
-from monitor.drift import ATTRIBUTED, SUSPECT, Detector, PairedDetector, Trends
+from monitor.baseline.guard import BaselineGuard
+from monitor.drift import Detector, PairedDetector, Trends
 from monitor.drift.attribution import unasked
 from monitor.findings import Case, FindingBook
 from monitor.outputs import Output
@@ -27,6 +27,7 @@ from monitor.records import (
     Pair,
     Verdict,
 )
+from monitor.signals import ATTRIBUTED, SUSPECT
 from monitor.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from monitor.adapters import UNLISTED, Catalog, Identity
 from monitor.arrival import NO_RESPONSE, Arrival, Reader, items_of
-from monitor.baseline import BaselineGuard
+from monitor.baseline.guard import BaselineGuard
 from monitor.config.model import DriftSection
 from monitor.drift import Detector, PairedDetector, RecentSamples
 from monitor.findings import Case

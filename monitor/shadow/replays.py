@@ -27,7 +27,6 @@ from monitor.adapters import Catalog, Identity
 from monitor.arrival import Arrival
 from monitor.config.model import ShadowSection
 from monitor.drift.attribution import settled
-from monitor.drift.signals import REFUSAL_LOST_PAIRED
 from monitor.pipeline import Pipeline
 from monitor.records import (
     OVER_BUDGET,
@@ -46,6 +45,7 @@ from monitor.shadow.client import OK, ShadowClient, ShadowError
 from monitor.shadow.part_loader import SCALE_ALONE, PartLoader
 from monitor.shadow.served_parts import ServedParts, served_parts
 from monitor.shadow.yielding import Sleep, Yielding
+from monitor.signals import REFUSAL_LOST_PAIRED
 from monitor.telemetry.logs import Repeats, where_it_failed
 from monitor.telemetry.pair_metrics import PairMetrics
 

@@ -11,8 +11,15 @@ import pytest
 from aiohttp import web
 from blockbuster import blockbuster_ctx
 
-from monitor.adapters import DetokenizeClient, DetokenizeError, Detokenizer
-from monitor.adapters.detokenizer import BUSY, FAILED, MAX_WAITING, STOPPED
+from monitor.adapters.detokenizer import (
+    BUSY,
+    FAILED,
+    MAX_WAITING,
+    STOPPED,
+    DetokenizeClient,
+    DetokenizeError,
+    Detokenizer,
+)
 from monitor.records import Choice, Dialogue, Prompt, TokenIds
 
 WORDS = {1: "How ", 2: "are you?", 3: "Fine", 4: ".", 5: "<|im_end|>", 6: "\n"}

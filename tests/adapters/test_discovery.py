@@ -12,8 +12,8 @@ from aiohttp import web
 from blockbuster import blockbuster_ctx
 from prometheus_client import CollectorRegistry
 
-from monitor.adapters import Discovery, DiscoveryError, ServedModel, client_for, discovery
-from monitor.adapters.discovery import ModelsClient
+from monitor.adapters import ServedModel, discovery
+from monitor.adapters.discovery import Discovery, DiscoveryError, ModelsClient, client_for
 from monitor.telemetry.adapter_metrics import DiscoveryMetrics
 
 MODELS = {"object": "list", "data": [{"id": "base", "root": "/m"}, {"id": "alpha", "root": "/a", "parent": "base"}]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from monitor.adapters import Catalog, Registry, ServedModel
-from monitor.adapters.digest import Contents
+from monitor.adapters.contents import Contents
 from monitor.adapters.policy import carried_on, first_policy, load_problem, policy_of, with_loading
 from monitor.adapters.validation import Probed, ProbeOutcome
 from monitor.enforcement import Policy

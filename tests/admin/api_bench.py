@@ -31,7 +31,7 @@ from monitor.admin import (
 from monitor.arrival import Arrival
 from monitor.config.model import AdminSection, DriftSection
 from monitor.drift import SequentialDetector
-from monitor.evidence import Keeper
+from monitor.evidence.keeper import Keeper
 from monitor.pipeline import Pipeline
 from monitor.records import Choice, Dialogue, Item, Outcome, Prompt, Stratum, Verdict
 from monitor.telemetry.metrics import Metrics

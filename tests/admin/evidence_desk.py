@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 from monitor.adapters import Identity
 from monitor.arrival import Arrival
 from monitor.config.model import EvidenceSection
-from monitor.evidence import EvidenceError, Filter, Keeper
+from monitor.evidence import EvidenceError, Filter
+from monitor.evidence.keeper import Keeper
 from monitor.records import Choice, Combination, Dialogue, Outcome, Part, Prompt, Stratum, Verdict
 from monitor.telemetry.evidence_metrics import EvidenceMetrics
 

@@ -6,8 +6,8 @@ import pytest
 from made_baseline import made
 from prometheus_client import CollectorRegistry
 
-from monitor.baseline import VOID_REASONS, BaselineGuard
 from monitor.baseline.frozen import write_baseline
+from monitor.baseline.guard import VOID_REASONS, BaselineGuard
 from monitor.config.model import DriftSection
 from monitor.drift.interface import Reference
 from monitor.telemetry.metrics import Metrics

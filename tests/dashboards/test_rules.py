@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from monitor.drift import SIGNALS
-from monitor.drift.signals import REFUSAL_LOST
 from monitor.records import AdapterEvent, AnswerEnding, Condition, Outcome, Stratum
+from monitor.signals import REFUSAL_LOST, SIGNALS
 from monitor.telemetry.buckets import ADDED_LATENCY_BOUNDS
 
 RULES = Path(__file__).parents[2] / "dashboards" / "rules"

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from monitor.drift.signals import SIGNALS
 from monitor.findings import FindingBook
 from monitor.findings import severity as figures
 from monitor.findings.case import Case
@@ -16,6 +15,7 @@ from monitor.outputs import wording
 from monitor.outputs.message import Composer
 from monitor.outputs.webhook import LATE_S
 from monitor.records import EVERY, Condition, DriftState, Finding, Part
+from monitor.signals import SIGNALS
 from monitor.status import verdict
 
 EVERY_SIGNAL = sorted({signal.name for signal in SIGNALS} | {"refusal_lost_paired", "refusal_lost_probed", "collusion"})

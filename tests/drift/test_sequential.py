@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.config.model import Baseline, DriftSection
-from monitor.drift import DETECTORS, SIGNALS, SequentialDetector
+from monitor.drift import DETECTORS, SequentialDetector
 from monitor.records import Condition, Observation, Outcome, Stratum
+from monitor.signals import SIGNALS
 from monitor.stats import rate_sequence
 from monitor.stats.evidence import null_rate
 

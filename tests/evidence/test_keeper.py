@@ -19,8 +19,8 @@ from prometheus_client import CollectorRegistry
 from monitor.adapters import Identity
 from monitor.arrival import Arrival
 from monitor.config.model import EvidenceSection
-from monitor.evidence import EvidenceError, Filter, Keeper, Purge
-from monitor.evidence.keeper import QUEUE
+from monitor.evidence import EvidenceError, Filter, Purge
+from monitor.evidence.keeper import QUEUE, Keeper
 from monitor.evidence.store import FILE
 from monitor.records import Choice, Combination, Dialogue, Outcome, Part, Prompt, Stratum, Verdict
 from monitor.telemetry.evidence_metrics import EvidenceMetrics

@@ -25,9 +25,10 @@ from running_sidecar import eventually
 from monitor.config import ConfigError
 from monitor.config.model import WebhookSection
 from monitor.findings import FindingBook, Severity, severity_of
+from monitor.outputs.credentials import check_receiver
 from monitor.outputs.incidents import Incidents
 from monitor.outputs.message import Composer
-from monitor.outputs.receiver import Receiver, check_receiver, receiver_session, signature
+from monitor.outputs.receiver import Receiver, receiver_session, signature
 from monitor.outputs.webhook import Webhook
 from monitor.telemetry.webhook_metrics import WebhookMetrics
 

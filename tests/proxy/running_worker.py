@@ -12,7 +12,7 @@ from running_sidecar import eventually
 from monitor.config import Config
 from monitor.enforcement import Policy, PolicyStore
 from monitor.handoff import Inbox
-from monitor.proxy import run_worker
+from monitor.proxy.worker import run_worker
 from monitor.records import Exchange
 from monitor.telemetry.counts import WorkerReport
 

@@ -24,7 +24,8 @@ from monitor.admin.api.models import (
 from monitor.admin.api.operation import Call, Operation
 from monitor.admin.api.paging import read_cursor, write_cursor
 from monitor.admin.audit import Audit, AuditLine
-from monitor.evidence import EvidenceError, Filter, Keeper, Kept, Purge
+from monitor.evidence import EvidenceError, Filter, Kept, Purge
+from monitor.evidence.keeper import Keeper
 
 T = TypeVar("T")
 
