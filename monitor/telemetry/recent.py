@@ -83,5 +83,6 @@ class RecentCoverage:
             old = before.get(endpoint, Judged(0, 0, 0))
             grown = Judged(*(max(0, new - was) for new, was in zip(one, old, strict=True)))
             if grown.seen:
-                found[endpoint] = grown
+                # What waited when the time began was seen before it: more cannot have been judged than was to be.
+                found[endpoint] = grown._replace(scored=min(grown.scored, grown.due))
         return Coverage(now - begun, found)

@@ -76,6 +76,16 @@ def test_right_after_the_start_it_speaks_of_less_and_never_of_what_was_before() 
     assert (found.window_s, found.endpoints) == (60.0, {"messages": Judged(60, 60, 0)})
 
 
+def test_no_more_is_judged_than_passed_when_there_was_a_backlog() -> None:
+    recent = RecentCoverage()
+    recent.note(0.0, {"messages": Judged(300, 300, 0)})  # passed while the analysis was being started
+    recent.note(60.0, {"messages": Judged(600, 590, 580)})
+    assert told(recent) == (
+        "In the last 60 s 300 exchanges passed and 290 were judged (100% of those that were to be); the sampling left out 10.",
+        [],
+    )
+
+
 def test_the_past_is_bounded_and_a_look_that_comes_late_does_no_harm() -> None:
     recent = RecentCoverage()
     for second in range(0, 50_000, 5):
