@@ -12,6 +12,8 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Final
 
+import msgspec
+
 from monitor.config.model import HandoffSection
 from monitor.handoff import BoundedSender
 from monitor.protocols.endpoints import ADMIN, OTHER, TAPPED
@@ -20,7 +22,8 @@ from monitor.sampling import Sampler
 from monitor.telemetry.buckets import ADDED_LATENCY_BOUNDS
 from monitor.telemetry.counts import MAX_BLOCKED, WorkerReport
 
-_MODEL: Final = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"')
+_MODEL: Final = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.){1,1536}")')
+"""A JSON string of up to 256 characters, each of which a client may have escaped."""
 _PEEK_BYTES: Final = 64 * 1024
 """How far into a request its `model` is looked for, only when sampling rates differ by model."""
 
@@ -192,7 +195,7 @@ class Recording:
     def _decide(self) -> None:
         self._undecided = False
         found = _MODEL.search(self._request, 0, _PEEK_BYTES)
-        requested = found.group(1).decode("utf-8", "replace") if found else ""
+        requested = _text(found.group(1)) if found else ""
         self._inclusion = self._tap.sampler.decide(requested, int(self._started // 3600))
         if self._inclusion is None:
             self._copying = False
@@ -223,3 +226,11 @@ class Recording:
             adapter_header=self.adapter_header,
             no_replay=self.no_replay,
         )
+
+
+def _text(string: bytes) -> str:
+    """What a JSON string says; what it says to nobody stays as it is."""
+    try:
+        return msgspec.json.decode(string, type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return string[1:-1].decode("utf-8", "replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
@@ -105,6 +106,26 @@ async def test_a_large_request_is_decided_from_its_beginning_and_copied_up_to_th
     (exchange,) = running.exchanges()
     assert (exchange.request, exchange.response) == (bodies[0][:100_000], bodies[0][:1000])
     assert (exchange.request_bytes, exchange.response_bytes) == (len(bodies[0]), len(bodies[0]))
+
+
+async def test_a_rate_holds_for_its_name_however_a_client_writes_it(
+    worker: WorkerStarter, scripted: ScriptedUpstream
+) -> None:
+    rates = {"größe ✓": {"rate": 1}, 'org/"x"': {"rate": 1}}
+    running = worker(scripted.url, sampling={"rate": 0, "minimum_per_hour": 0, "combinations": rates})
+    written = [
+        json.dumps({"messages": ['"model": "x"'], "model": name}, ensure_ascii=escaped)
+        for name in rates
+        for escaped in (True, False)
+    ]
+    written += [r'{"model": "org\/\"x\""}', r'{"model": "\ud800"}', '{"model": "other"}']
+    async with await Wire.open(running.port) as wire:
+        for text in written:
+            await wire.send(post(text.encode()))
+            await wire.answer()
+    report = await running.stop()
+    assert [one.request.decode() for one in running.exchanges()] == written[:5]
+    assert_accounts(report)
 
 
 async def test_what_identifies_an_exchange_is_taken_from_its_headers(
