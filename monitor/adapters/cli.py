@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -102,7 +103,7 @@ def _add_add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default="", help="where the adapter comes from")
     parser.add_argument("--licence", default="", help="SPDX expression")
     parser.add_argument("--external", action="store_true", help="it was made outside of the organisation")
-    parser.add_argument("--quarantine", default="", metavar="REASON", help="the combination must not serve")
+    parser.add_argument("--quarantine", default="", metavar="REASON", help="it must not serve, nor what contains it")
     parser.add_argument("--evaluation", type=Path, metavar="FILE", help="JSON record of an evaluation to add to it")
 
 
@@ -126,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _scan(args: argparse.Namespace) -> int:
-    registry = _load(args.registry)
+    registry = _load(args.registry, may_be_new=args.registry == DEFAULT_FILE)
     by_digest = {one.digest: one.name for one in registry.adapters if one.digest}
     by_digest |= {one.digest: one.served_name for one in registry.combinations if one.digest}
     for folder in _adapters(args.folders):
@@ -147,16 +148,27 @@ def _scan(args: argparse.Namespace) -> int:
     return 0
 
 
+_SAYS_NOTHING_OF: Final = {
+    "the base": ("parts", "merge", "source", "licence", "external", "quarantine", "evaluation"),
+    "a combination": ("version", "source", "licence", "external"),
+    "an adapter": ("merge",),
+}
+"""Flags of `add` that are kept of none of these."""
+
+
 def _add(args: argparse.Namespace) -> int:
-    registry = _load(args.registry)
+    registry = _load(args.registry, may_be_new=True)
     content = registry.model_dump()
+    combined = bool(args.parts) or registry.declares(args.name)
+    kind = "the base" if args.base else "a combination" if combined else "an adapter"
+    for flag in _SAYS_NOTHING_OF[kind]:
+        if getattr(args, flag):
+            raise ValueError(f"--{flag}: {args.name} is {kind}, of which the registry keeps none")
+    if args.evaluation and not args.dir and not combined and registry.adapter(args.name) is None:
+        raise ValueError(f"{args.registry}: knows no {args.name!r} that was evaluated: add it first")
     if args.base:
-        content |= {
-            "base": args.name,
-            "base_version": args.version,
-            "base_digest": base_digest(args.dir) if args.dir else "",
-        }
-    elif args.parts or registry.declares(args.name):
+        content |= _base_entry(args, registry)
+    elif combined:
         _put(content, "combinations", "served_name", _combination_entry(args, registry))
     else:
         _put(content, "adapters", "name", _adapter_entry(args, registry))
@@ -164,11 +176,22 @@ def _add(args: argparse.Namespace) -> int:
     return 0
 
 
+def _base_entry(args: argparse.Namespace, registry: Registry) -> dict[str, str]:
+    same = args.name == registry.base
+    return {
+        "base": args.name,
+        "base_version": args.version or (registry.base_version if same else ""),
+        "base_digest": base_digest(args.dir) if args.dir else registry.base_digest if same else "",
+    }
+
+
 def _combination_entry(args: argparse.Namespace, registry: Registry) -> dict[str, Any]:
     known = registry.declared(args.name)
     entry: dict[str, Any] = known.model_dump() if known else {"served_name": args.name, "evaluations": []}
     if args.parts:
         entry |= {"parts": [_part(text, registry) for text in args.parts], "merge": args.merge}
+    elif args.merge:
+        entry["merge"] = args.merge
     if args.dir:
         entry["digest"] = adapter_digest(args.dir)
     if args.quarantine:
@@ -197,6 +220,7 @@ def _adapter_entry(args: argparse.Namespace, registry: Registry) -> dict[str, An
     for key in ("version", "source", "licence"):
         entry[key] = getattr(args, key) or entry.get(key, "")
     entry["external"] = args.external or entry.get("external", False)
+    entry["quarantined"] = args.quarantine or entry.get("quarantined", "")
     entry["evaluations"] = [*entry["evaluations"], *_evaluation(args.evaluation)]
     return entry
 
@@ -323,11 +347,14 @@ def _approve(args: argparse.Namespace) -> int:
 def _quarantine(args: argparse.Namespace) -> int:
     if bool(args.reason) == args.release:
         raise ValueError("give either --reason or --release")
-    registry = _load(args.registry)
+    registry = _load(args.registry, may_be_new=not args.release)
     section, key = ("combinations", "served_name") if registry.declares(args.name) else ("adapters", "name")
     known = registry.declared(args.name) or registry.adapter(args.name)
     if known is None and args.release:
         raise ValueError(f"{args.registry}: knows no {args.name!r}")
+    if known is None:
+        told = f"{args.registry} knew no {args.name!r}: it is quarantined as an adapter of that name"
+        print(f"alignment-monitor registry: {told}", file=sys.stderr)
     entry = known.model_dump() if known else {"name": args.name}
     content = registry.model_dump()
     _put(content, section, key, entry | {"quarantined": args.reason})
@@ -376,9 +403,9 @@ def _adapters(places: Iterable[Path]) -> list[Path]:
     return found
 
 
-def _load(file: Path) -> Registry:
-    """The registry, empty when the file is not there yet."""
-    return load_registry(file if file.exists() else None)
+def _load(file: Path, *, may_be_new: bool = False) -> Registry:
+    """The registry; empty when the file is not there yet, where that may be. Raises ConfigError."""
+    return load_registry(None if may_be_new and not file.exists() else file)
 
 
 def _checked(content: dict[str, Any], source: str) -> Registry:
@@ -391,8 +418,16 @@ def _checked(content: dict[str, Any], source: str) -> Registry:
 def _save(registry: Registry, file: Path) -> None:
     """Write the file in one step: YAML by its name, else CycloneDX."""
     text = _yaml(registry) if file.suffix in (".yaml", ".yml") else json.dumps(bom_of(registry), indent=1) + "\n"
+    file = file.resolve()  # a link stays one
     half = file.with_name(f"{file.name}.{os.getpid()}")
     half.write_text(text, encoding="utf-8")
+    if file.exists():  # the sidecar that reads it may be another user's
+        shutil.copymode(file, half)
+        before = file.stat()
+        try:
+            os.chown(half, before.st_uid, before.st_gid)
+        except OSError:
+            pass  # only root may give files away; the group alone is not worth failing for
     half.replace(file)
 
 

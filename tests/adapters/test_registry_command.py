@@ -206,17 +206,26 @@ def test_identify_prints_parts_weights_and_time(place: Path, capsys: pytest.Capt
         (["add", "x", "--parts", "a", "a"], "an adapter stands twice among the parts of 'x'"),
         (["add", "x", "--dir", "nowhere"], "nowhere"),
         (["scan", "nowhere"], "neither an adapter nor a folder of adapters"),
+        (["add", "ab", "--version", "2"], "--version: ab is a combination, of which the registry keeps none"),
+        (["add", "ab", "--external"], "--external: ab is a combination"),
+        (["add", "alpha", "--merge", "cat"], "--merge: alpha is an adapter"),
+        (["add", "base", "--base", "--quarantine", "bad"], "--quarantine: base is the base"),
+        (["add", "aplha", "--evaluation", "nowhere"], "knows no 'aplha' that was evaluated: add it first"),
         (["identify", "nowhere", "--among", "nowhere"], "nowhere"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(registry: Registry, arguments: list[str], problem: str) -> None:
+    registry.filled()
+    before = registry.file.read_bytes()
     registry(*arguments, code=2)
+    assert registry.file.read_bytes() == before
     assert problem in registry.errors
     assert "Traceback" not in registry.errors
 
 
 def test_an_evaluation_without_its_fields_is_refused_with_their_names(registry: Registry, place: Path) -> None:
     (place / "bad.json").write_text('{"scope": "somehow"}')
+    registry("add", "alpha")
     registry("add", "alpha", "--evaluation", place / "bad.json", code=2)
     assert "adapters.0.evaluations.0.date" in registry.errors
     assert "adapters.0.evaluations.0.scope" in registry.errors
@@ -277,3 +286,60 @@ def test_a_quarantine_is_set_and_released_for_a_combination_and_for_an_adapter_w
     registry("quarantine", "ab", code=2)
     assert "--reason or --release" in registry.errors
     registry("quarantine", "nobody", "--release", code=2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show"],
+        ["show", "ab"],
+        ["verify", "{adapters}"],
+        ["scan", "{adapters}"],
+        ["export"],
+        ["approve", "ab", "--by", "me"],
+        ["quarantine", "ab", "--release"],
+    ],
+)
+def test_a_registry_that_is_not_there_is_not_taken_for_an_empty_one(
+    registry: Registry, place: Path, arguments: list[str]
+) -> None:
+    registry(*(one.replace("{adapters}", str(place / "adapters")) for one in arguments), code=2)
+    assert "cannot read the registry file: No such file or directory" in registry.errors
+    assert not registry.file.exists()
+
+
+def test_what_is_added_again_keeps_what_is_not_said_anew(registry: Registry) -> None:
+    registry.filled()
+    before = load_registry(registry.file)
+    registry("add", "base", "--base", "--version", "2.0")
+    registry("add", "ab", "--merge", "linear")
+    registry("add", "alpha", "--quarantine", "poisoned")
+    after = load_registry(registry.file)
+    assert (after.base_digest, after.base_version) == (before.base_digest, "2.0")
+    known = after.declared("ab")
+    assert known is not None
+    assert (known.merge, known.parts) == ("linear", before.declared("ab").parts)  # type: ignore[union-attr]
+    assert registry("show", "ab")[0]["reason"] == "alpha: poisoned"
+    registry("add", "alpha", "--version", "3")
+    assert registry("show", "ab")[0]["status"] == "quarantined", "nothing but --release ends that"
+
+
+def test_a_quarantine_of_a_name_that_nobody_knows_says_so(registry: Registry) -> None:
+    registry.filled()
+    registry("quarantine", "ba", "--reason", "bad")
+    assert "knew no 'ba': it is quarantined as an adapter of that name" in registry.errors
+    registry("quarantine", "ab", "--reason", "bad")
+    assert registry.errors == ""
+
+
+def test_who_may_read_the_file_and_where_it_lies_stay_as_they_are(registry: Registry, place: Path) -> None:
+    registry.filled()
+    registry.file.chmod(0o640)
+    (place / "link.json").symlink_to(registry.file.name)
+    real, registry.file = registry.file, place / "link.json"
+    registry("quarantine", "ab", "--reason", "bad")
+    assert registry.file.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o640
+    known = load_registry(real).declared("ab")
+    assert known is not None
+    assert known.quarantined == "bad"
