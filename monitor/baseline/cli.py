@@ -21,7 +21,7 @@ from monitor.baseline.collect import content_of, now, usable
 from monitor.baseline.frozen import Approval, Baseline, MeasuredSignal, frozen, read_baseline, write_baseline
 from monitor.baseline.signature import check_signature, sign
 from monitor.config import Config, ConfigError
-from monitor.probes.cli import add_server_arguments, configuration, output, server_of
+from monitor.probes.cli import add_server_arguments, check_out, configuration, output, server_of
 from monitor.probes.measure import asks
 from monitor.probes.result import MANY_CUT
 from monitor.probes.session import ServerError, measure
@@ -95,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _collect(args: argparse.Namespace) -> int:
+    check_out(args.out)
     config = configuration(args)
     suite = usable(load_suites(args.suite))
     if not suite.probes:

@@ -159,9 +159,23 @@ def server_of(args: argparse.Namespace, config: Config, *, logprobs: bool = Fals
     )
 
 
+def check_out(file: Path | None) -> None:
+    """Raise ConfigError when nothing can be written there: to be told before hours of asking, not after them."""
+    if file is None:
+        return
+    folder = file.parent
+    if not folder.is_dir():
+        raise ConfigError(f"--out: {file} cannot be written: there is no folder {folder}")
+    if file.is_dir():
+        raise ConfigError(f"--out: {file} is a folder")
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise ConfigError(f"--out: {file} cannot be written: Permission denied")
+
+
 def _probe(args: argparse.Namespace) -> int:
     if not args.combination:
         raise ConfigError("--combination: which served name is to be asked?")
+    check_out(args.out)
     if args.logprobs and not args.against:
         raise ConfigError("--logprobs: compares with another served name; name it with --against")
     if args.against == args.combination:

@@ -238,6 +238,17 @@ def test_divergence_is_told_by_token_as_far_as_the_answers_agree(tmp_path, capsy
     assert "divergence from the base" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("out", "problem"), [("none/x.json", "there is no folder"), ("", "is a folder")])
+def test_where_nothing_can_be_written_nothing_is_asked(tmp_path, capsys, out, problem):
+    with ChatServer(aligned) as server:
+        asked = ["--upstream", server.url, "--out", str(tmp_path / out)]
+        assert main(["probe", "--combination", "pair", *asked]) == 2
+        assert problem in capsys.readouterr().err
+        assert main(["baseline", "collect", "--base", "base", "--n", "1", *asked]) == 2
+        assert problem in capsys.readouterr().err
+    assert server.asked == []
+
+
 def test_what_cannot_be_asked_is_told_before_anything_is_asked(tmp_path, capsys):
     key = tmp_path / "key"
     key.write_text("secret\n")
