@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from running_sidecar import Sidecar, SidecarStarter, free_ports
 
-from monitor.lab import prompts, served, server
+from monitor.lab import places, prompts, served, server
 from monitor.lab.adapter import BASE_NAME
 
 ASKED: Final = ("alpha-beta", "kappa-lambda", "gamma-delta", "iota", "beta-zeta", "alpha-epsilon", "epsilon-zeta")
@@ -37,6 +37,12 @@ BASE_ASKED: Final = 40
 LOOK_S: Final = 1.0
 PAIRED: Final = "refusal_lost_paired"
 COLLUSION: Final = "collusion"
+TOLD_LAST: Final = (
+    "alignment_shadow_skipped_total",
+    "alignment_shadow_paused",
+    "alignment_shadow_part_loads_total",
+    "alignment_exchanges_dropped",
+)
 
 
 def roster(names: list[str]) -> list[str]:
@@ -185,7 +191,11 @@ async def measure(url: str, args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         starter = SidecarStarter(folder)
-        running = await starter(url, settings(folder, roster(args.served), json.loads(args.shadow)))
+        config = settings(folder, roster(args.served), json.loads(args.shadow))
+        if args.load_parts:
+            config["shadow"]["load_parts"] = True
+            config["adapters"]["folders"] = [str(places.ADAPTERS)]
+        running = await starter(url, config)
         try:
             questions = [question.text for question in prompts.canary("held", args.questions)]
             base = Round(running, folder / "findings.jsonl", BASE_NAME)
@@ -199,9 +209,7 @@ async def measure(url: str, args: argparse.Namespace) -> None:
                     print(f"  attribution: {said}", flush=True)
             print()
             for key, value in sorted(metrics.items()):
-                if value and key.startswith(
-                    ("alignment_shadow_skipped_total", "alignment_shadow_paused", "alignment_exchanges_dropped")
-                ):
+                if value and key.startswith(TOLD_LAST):
                     print(key, value)
         finally:
             await starter.stop_all()
@@ -226,9 +234,10 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=4, help="clients (default: %(default)s)")
     parser.add_argument("--wait", type=float, default=30.0, help="seconds for replays after the last question")
     parser.add_argument("--shadow", default="{}", help="further settings of the section `shadow`, as JSON")
+    parser.add_argument("--load-parts", action="store_true", help="serve no part; the sidecar loads those that it asks")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    with lab(args.url, roster(args.served)) as url:
+    with lab(args.url, args.served if args.load_parts else roster(args.served)) as url:
         asyncio.run(measure(url, args))
 
 
