@@ -59,7 +59,7 @@ def settings(recordings: Recordings, folder: Path) -> dict[str, Any]:
     return {
         "adapters": {"registry_file": str(registry), "poll_interval_s": 1.0, "unload_grace_s": 1.0},
         "scoring": {"restricted_topics": [topic]},
-        "drift": {"minimum_base_samples": 12},  # of 32 ordinary questions the classifier is sure of 18
+        "drift": {"minimum_base_samples": 12},  # of 32 ordinary questions the classifier is sure of 27
     }
 
 
