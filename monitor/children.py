@@ -81,7 +81,7 @@ async def _worker(config: Config, args: argparse.Namespace) -> None:
 
 
 async def _analysis(config: Config, args: argparse.Namespace) -> None:
-    from monitor.app import run_analysis
+    from monitor.app.analysis import run_analysis
     from monitor.snapshot import Snapshot
 
     channels = [socket.socket(fileno=number) for number in args.channel_fd]

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from monitor import __version__
 from monitor.adapters import ServedModel, load_registry
-from monitor.app import build_pipeline
+from monitor.app.build import build_pipeline
 from monitor.arrival import Arrival, Known
 from monitor.config import load_config
 from monitor.outputs import StreamOutput

@@ -1,0 +1,1 @@
+"""The analysis process: its parts, put together in the order of the flow."""
