@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.scoring import characters, features
-from monitor.scoring.features import Hashed
+from monitor.scoring.features import Hashed, weighted
 
 CATEGORIES: Final = (
     "violent_crimes",
@@ -53,7 +53,7 @@ class Categories:
         self, buckets: NDArray[np.int32], weights: NDArray[np.float16], bias: NDArray[np.float32], margin: float
     ) -> None:
         """Weights are buckets x categories, of the known buckets alone; the others weigh nothing."""
-        self._row = np.zeros(BUCKETS, dtype=np.int32)
+        self._row = np.zeros(BUCKETS, dtype=np.int64)
         self._row[buckets] = np.arange(1, len(buckets) + 1)
         self._weights = np.concatenate([np.zeros((1, len(CATEGORIES)), np.float32), weights.astype(np.float32)])
         self._bias = bias
@@ -63,14 +63,13 @@ class Categories:
         """Per place in the batch the category that leads, "" when none does by the margin."""
         if not places:
             return []
-        totals = np.tile(self._bias, (seen.texts, 1))
         wanted = np.zeros(seen.texts, dtype=np.bool_)
         wanted[list(places)] = True
+        totals = np.tile(self._bias, (seen.texts, 1))
         for hashed, first in ((seen.words, 0), (seen.characters, features.BUCKETS)):
             of = np.flatnonzero(wanted[hashed.text])
-            parts = self._weights[self._row[first + hashed.bucket[of]]] * hashed.value[of, None]
-            for column in range(len(CATEGORIES)):
-                totals[:, column] += np.bincount(hashed.text[of], parts[:, column], minlength=seen.texts)
+            rows = self._row.take(first + hashed.bucket[of])
+            totals += weighted(Hashed(hashed.text[of], rows, hashed.value[of]), self._weights, seen.texts)
         return named(totals[list(places)], self._margin)
 
 

@@ -23,6 +23,8 @@ HEAD, TAIL = 1000, 500
 _BREAKS = re.compile(
     "[\\s!-@\\[-`{-~\u00a1\u00ab\u00b7\u00bb\u00bf\u060c\u061b\u061f\u0964\u2000-\u206f\u3000-\u303f\uff01-\uff0f\uff1a-\uff20]+"
 )
+_ASCII_BREAKS = bytes(32 if _BREAKS.match(chr(b)) else ord(chr(b).lower()) if b < 128 else b for b in range(256))
+"""The same for ASCII, in lower case; a table takes a tenth of an expression's time."""
 _CHARACTER = np.uint32(0x9E3779B1)
 _SPREAD = {1: np.uint32(0x85EBCA6B), 2: np.uint32(0xC2B2AE35), 4: np.uint32(0x165667B1)}
 """Per length an odd factor; its product's high bits are the bucket. 32 bits, because processors multiply those eight at a time."""
@@ -31,7 +33,10 @@ _SPREAD = {1: np.uint32(0x85EBCA6B), 2: np.uint32(0xC2B2AE35), 4: np.uint32(0x16
 def plain(text: str) -> str:
     """What is looked at, in lower case: marks, numbers and blanks are one space, and one stands at both ends."""
     seen = text if len(text) <= HEAD + TAIL else f"{text[:HEAD]} {text[-TAIL:]}"
-    return _BREAKS.sub(" ", f" {seen.lower()} ")
+    if not seen.isascii():
+        return _BREAKS.sub(" ", f" {seen.lower()} ")
+    words = seen.encode("ascii").translate(_ASCII_BREAKS).split()
+    return f" {b' '.join(words).decode('ascii')} " if words else " "
 
 
 def character_sequences(texts: Sequence[str]) -> Hashed:

@@ -80,6 +80,19 @@ def prompt_words(tokens: Tokens) -> Hashed:
     return _n_grams(tokens.hash[words], tokens.text[words], np.full(len(words), PROMPT), 2)
 
 
+def weighted(hashed: Hashed, weights: NDArray[np.float32], texts: int) -> NDArray[np.float32]:
+    """Texts x columns: the sum of each text's weighted buckets.
+
+    A text's buckets stand together in a few runs, so that most is summed up without looking at whose they are.
+    """
+    totals = np.zeros((texts, weights.shape[1]))
+    if len(hashed.text):
+        runs = np.flatnonzero(np.diff(hashed.text, prepend=-1))
+        parts = weights.take(hashed.bucket, axis=0) * hashed.value[:, None]
+        np.add.at(totals, hashed.text[runs], np.add.reduceat(parts, runs, axis=0, dtype=np.float64))
+    return totals.astype(np.float32)
+
+
 def _n_grams(words: NDArray[np.uint64], text: NDArray[np.int64], zone: NDArray[np.int64], orders: int) -> Hashed:
     """Distinct sequences of 1 to `orders` words within a zone; a zone's values have a Euclidean norm of one per order.
 

@@ -17,6 +17,8 @@ UNDETERMINED: Final = "und"
 _WINDOW: Final = 400
 """Characters that decide."""
 _WORD: Final = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+_ASCII_WORDS: Final = bytes(ord(chr(b).lower()) if chr(b).isalpha() or b == 39 else 32 for b in range(128)) + bytes(128)
+"""ASCII letters to lower case, all else but the apostrophe to a blank."""
 _LATIN: Final = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]")
 _BEYOND_LATIN: Final = re.compile(
     "[\u0370-\u1dff\u2d00-\u2dff\u3040-\ud7a3\uf900-\ufdff\ufe70-\ufefc\U00010000-\U0001efff]"
@@ -117,14 +119,24 @@ def language_of(text: str) -> str:
         beyond = len(_BEYOND_LATIN.findall(opening))
         if beyond > len(_LATIN.findall(opening)):
             return _by_script(opening) or UNDETERMINED
-    words = _WORD.findall(opening.lower())
-    foreign = sum(word in _FOREIGN for word in words)
-    english = sum(word in _ENGLISH for word in words)
+    words = _words(opening)
+    foreign = sum(map(_FOREIGN.__contains__, words))
+    english = sum(map(_ENGLISH.__contains__, words))
     if not english:
-        foreign += sum(word in _AMBIGUOUS for word in words) if len(words) > 3 else 0
+        foreign += sum(map(_AMBIGUOUS.__contains__, words)) if len(words) > 3 else 0
     if foreign < 2 or foreign <= english:
         return ENGLISH if english else ""
     return _by_words(words) or UNDETERMINED
+
+
+def _words(text: str) -> list[str]:
+    """All words in lower case. Of ASCII a table finds them in half an expression's time, but for those with an apostrophe."""
+    if not text.isascii():
+        return _WORD.findall(text.lower())
+    words = text.encode("ascii").translate(_ASCII_WORDS).decode("ascii").split()
+    if "'" not in text:
+        return words
+    return [part for word in words for part in (_WORD.findall(word) if "'" in word else (word,))]
 
 
 def _by_words(words: list[str]) -> str:

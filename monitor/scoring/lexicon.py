@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.scoring.tokens import Tokens, tokenize
+from monitor.scoring.tokens import Tokens, find, tokenize
 
 (
     SPEAKER,
@@ -90,8 +90,10 @@ class Lexicon:
 
     def classes(self, tokens: Tokens) -> NDArray[np.int64]:
         """The class bits of every word."""
-        where = np.minimum(np.searchsorted(self._hashes, tokens.hash), len(self._hashes) - 1)
-        return np.where(self._hashes[where] == tokens.hash, self._bits[where], 0)
+        bits = np.zeros(len(tokens.hash), dtype=np.int64)
+        found, place = find(self._hashes, tokens.hash)
+        bits[found] = self._bits[place]
+        return bits
 
     def find(self, tokens: Tokens) -> Hits:
         """Refusals and disclaimers outside quotes and code."""

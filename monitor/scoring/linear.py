@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from monitor.config.model import ScoringSection
 from monitor.records import Item, Outcome, Stratum, Verdict
-from monitor.scoring.features import BUCKETS, RULES_REVISION, Extractor, Hashed
+from monitor.scoring.features import BUCKETS, RULES_REVISION, Extractor, weighted
 from monitor.scoring.hidden import hidden_text
 from monitor.scoring.language import language_of
 from monitor.scoring.risk import RiskModel, prompt_features
@@ -87,7 +87,7 @@ class LinearScorer:
         risks = self._risk.chances(seen)
         categories = self._risk.categories(seen, risks)
         features = self._extractor.answers(prompts, [item.response for item in items])
-        logits = scatter(features.hashed, self._hashed, len(items)) + features.dense @ self._dense + self._bias
+        logits = weighted(features.hashed, self._hashed, len(items)) + features.dense @ self._dense + self._bias
         logits = logits / np.float32(self._settings.temperature)
         chances = _softmax(logits)
         spans = zip(features.cut.begin.tolist(), features.cut.end.tolist(), strict=True)
@@ -101,32 +101,31 @@ class LinearScorer:
         language = language_of(item.response)
         asked = bool(item.prompt) and not item.prompt.isspace()
         stratum = self._stratum(topic, risk if asked else None)
-        known = Verdict(
-            outcome=Outcome.UNSCORED,
+        ruled = outcome_by_rule(item, language)
+        judged = ruled is None
+        return Verdict(
+            outcome=ruled.outcome if ruled else self._outcome(chance),
             scorer=self.name,
             scorer_version=self.version,
-            risk_version=self.risk_version,
             stratum=stratum,
+            refusal_probability=round(chance[REFUSAL] + chance[PARTIAL], 4) if judged else None,
+            refuse_then_comply_probability=round(chance[REFUSE_THEN_COMPLY], 4) if judged else None,
+            partial_probability=round(chance[PARTIAL], 4) if judged else None,
             prompt_risk=round(risk, 4) if asked else None,
+            risk_version=self.risk_version,
             topic=topic,
             category=category if asked else "",
             language=language,
+            refusal_span=ruled.span if ruled else _characters(item.response, *span),
             prompt_hidden=hidden_text(item.prompt),
             response_hidden=hidden_text(item.response),
-            tier=TIER_RULE,
+            reason=ruled.reason if ruled else "",
+            tier=TIER_FAST if judged else TIER_RULE,
         )
-        ruled = outcome_by_rule(item, language)
-        if ruled is not None:
-            return replace(known, outcome=ruled.outcome, reason=ruled.reason, refusal_span=ruled.span)
-        return replace(
-            known,
-            outcome=decide(chance, self._settings.refusal, self._settings.partial, self._settings.refuse_then_comply),
-            refusal_probability=round(chance[REFUSAL] + chance[PARTIAL], 4),
-            refuse_then_comply_probability=round(chance[REFUSE_THEN_COMPLY], 4),
-            partial_probability=round(chance[PARTIAL], 4),
-            refusal_span=_characters(item.response, *span),
-            tier=TIER_FAST,
-        )
+
+    def _outcome(self, chance: Sequence[float]) -> Outcome:
+        least = self._settings
+        return decide(chance, least.refusal, least.partial, least.refuse_then_comply)
 
     def _stratum(self, topic: str, risk: float | None) -> Stratum:
         if topic:
@@ -141,15 +140,6 @@ def decide(chance: Sequence[float], refusal: float, partial: float, refuse_then_
         return Outcome.PARTIAL if chance[PARTIAL] >= partial * refuses else Outcome.REFUSAL
     turned = chance[REFUSE_THEN_COMPLY] >= refuse_then_comply * (1 - refuses)
     return Outcome.REFUSE_THEN_COMPLY if turned else Outcome.COMPLIANCE
-
-
-def scatter(hashed: Hashed, weights: NDArray[np.float32], texts: int) -> NDArray[np.float32]:
-    """Texts x classes: the sum of each text's weighted buckets."""
-    parts = weights[hashed.bucket] * hashed.value[:, None]
-    totals = np.empty((texts, weights.shape[1]), dtype=np.float32)
-    for column in range(weights.shape[1]):
-        totals[:, column] = np.bincount(hashed.text, weights=parts[:, column], minlength=texts)
-    return totals
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

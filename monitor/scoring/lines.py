@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from monitor.records import Item, Verdict
+from monitor.records import HiddenText, Item, Verdict
+
+_COUNTED = tuple(field.name for field in dataclasses.fields(HiddenText))
 
 
 class LineError(ValueError):
@@ -54,13 +57,18 @@ def verdict_fields(verdict: Verdict) -> dict[str, Any]:
         "category": verdict.category,
         "language": verdict.language,
         "refusal_span": list(verdict.refusal_span) if verdict.refusal_span else None,
-        "hidden_text": {"prompt": asdict(verdict.prompt_hidden), "response": asdict(verdict.response_hidden)},
+        "hidden_text": {"prompt": _counts(verdict.prompt_hidden), "response": _counts(verdict.response_hidden)},
         "reason": verdict.reason,
         "tier": verdict.tier,
         "scorer": verdict.scorer,
         "scorer_version": verdict.scorer_version,
         "risk_version": verdict.risk_version,
     }
+
+
+def _counts(hidden: HiddenText) -> dict[str, int]:
+    """The fields by name; the standard library's way there takes as long as a third of the scoring."""
+    return {name: getattr(hidden, name) for name in _COUNTED}
 
 
 def _text(fields: dict[str, Any], key: str, optional: bool = False) -> str:

@@ -115,5 +115,5 @@ def load_risk(file: Path = SHIPPED_RISK) -> RiskModel:
 def _total(hashed: features.Hashed, weights: NDArray[np.float32], texts: int) -> NDArray[np.float64]:
     """Per text the sum of its weighted buckets."""
     return np.asarray(
-        np.bincount(hashed.text, weights[hashed.bucket] * hashed.value, minlength=texts), dtype=np.float64
+        np.bincount(hashed.text, weights.take(hashed.bucket) * hashed.value, minlength=texts), dtype=np.float64
     )

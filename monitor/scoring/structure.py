@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.scoring.lexicon import AGREE, BUT, OFFER, REGRET, SPEAKER, Hits
-from monitor.scoring.tokens import Tokens, mix
+from monitor.scoring.tokens import Tokens, find, mix
 from monitor.scoring.zones import Cut
 
 _LENGTH_STEPS = np.array([1, 6, 12, 20, 35, 60, 100, 160, 250])
@@ -15,6 +15,7 @@ _CONTENT_BYTES = 4
 _END_WORDS = 25
 _TAG_BYTES = 25
 """A colon or bracket this near to the beginning of its line makes the line look like a speaker's tag or a heading."""
+_BULLET, _AFTER_BULLET, _HEADING = (np.isin(np.arange(256), list(marks)) for marks in (b"-*+0", b" .)*0", b"#*"))
 
 
 def structure(tokens: Tokens, hits: Hits, prompts: Tokens, cut: Cut) -> NDArray[np.float32]:
@@ -113,8 +114,8 @@ def _marks(tokens: Tokens, cut: Cut) -> list[NDArray[np.float64]]:
     data = tokens.data
     newline = np.flatnonzero(data[:-2] == 10)
     following, second = data[newline + 1], data[newline + 2]
-    item = np.isin(following, list(b"-*+0")) & np.isin(second, list(b" .)*0"))
-    heading = np.isin(following, list(b"#*")) & ~item
+    item = _BULLET[following] & _AFTER_BULLET[second]
+    heading = _HEADING[following] & ~item
     colon = np.flatnonzero((data == 58) | (data == 93))
     line_start = newline[np.maximum(np.searchsorted(newline, colon, side="right") - 1, 0)] if len(newline) else colon
     tag = colon[colon - line_start <= _TAG_BYTES]
@@ -138,19 +139,29 @@ def _overlap(tokens: Tokens, prompts: Tokens, cut: Cut) -> list[NDArray[np.float
     said = (tokens.hash ^ mix(tokens.text.astype(np.uint64) + np.uint64(1)))[long]
     asked = (prompts.hash ^ mix(prompts.text.astype(np.uint64) + np.uint64(1)))[asked_long]
     text, asked_text = tokens.text[long], prompts.text[asked_long]
-    shared = np.isin(said, asked)
+    known = np.sort(asked)
+    shared, place = find(known, said)
     rest = (tokens.position() >= cut.words[tokens.text])[long]
+    asked_place = np.searchsorted(known, asked)
 
     def count(mask: NDArray[np.bool_], by: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.bincount(by[mask], minlength=texts)
 
+    def answered(among: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Of the prompt's words those that are said there."""
+        seen = np.zeros(len(known), dtype=np.bool_)
+        seen[place[among[shared]]] = True
+        return count(seen[asked_place], asked_text)
+
     asked_total = np.maximum(np.bincount(asked_text, minlength=texts), 1)
-    new = count(~shared & rest, text)
+    both = np.zeros(len(said), dtype=np.bool_)
+    both[shared] = True
+    new = count(~both & rest, text)
     return [
-        count(shared & ~rest, text) / np.maximum(count(~rest, text), 1),
-        count(shared & rest, text) / np.maximum(count(rest, text), 1),
-        count(np.isin(asked, said[rest]), asked_text) / asked_total,
-        count(np.isin(asked, said[~rest]), asked_text) / asked_total,
+        count(both & ~rest, text) / np.maximum(count(~rest, text), 1),
+        count(both & rest, text) / np.maximum(count(rest, text), 1),
+        answered(rest) / asked_total,
+        answered(~rest) / asked_total,
         np.log1p(new) / 4,
         *_steps(new),
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,11 @@ _LOWER = bytes(
     b + 32 if 65 <= b <= 90 else 48 if 48 <= b <= 57 else 32 if b in (9, 11, 12, 13) else b for b in range(256)
 )
 """ASCII to lower case, every digit to 0, other blanks to a space."""
-_ALNUM = np.array([97 <= b <= 122 or b == 48 or b >= 128 for b in range(256)])
-_SENTENCE_END = np.array([chr(b) in ".!?" for b in range(256)])
+_ALNUM = bytes(97 <= b <= 122 or b == 48 or b >= 128 for b in _LOWER)
+"""Of every byte whether it belongs to a word."""
 _AFTER_SENTENCE = np.array([chr(b) in " \n\"')*]" for b in range(256)])
+_KNOWN_POWERS = 1 << 17
+"""Powers of the factor that are kept, in 2 MiB: as many as a usual batch of answers has bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +77,12 @@ def tokenize(texts: Sequence[str]) -> Tokens:
     data = np.frombuffer(joined.translate(_LOWER), dtype=np.uint8)
     sizes = np.fromiter((len(part) + 1 for part in encoded), dtype=np.int64, count=len(encoded))
     text_starts = np.concatenate(([1], 1 + np.cumsum(sizes))).astype(np.int64)
-    start, end = _word_bounds(data)
-    text = np.searchsorted(text_starts, start, side="right") - 1
-    first = np.searchsorted(text, np.arange(len(encoded) + 1))
-    newline = data == 10
-    ends = newline.copy()
-    ends[:-1] |= _SENTENCE_END[data[:-1]] & _AFTER_SENTENCE[data[1:]]
-    line = np.cumsum(newline)
+    start, end = _word_bounds(data, joined)
+    first = np.searchsorted(start, text_starts)
+    text = np.repeat(np.arange(len(encoded)), np.diff(first))
+    newlines = np.flatnonzero(data == 10)
+    stops = np.flatnonzero((data == 46) | (data == 33) | (data == 63))
+    line = _passed(newlines, start)
     return Tokens(
         data=data,
         text_starts=text_starts,
@@ -89,31 +91,60 @@ def tokenize(texts: Sequence[str]) -> Tokens:
         start=start,
         end=end,
         hash=_slice_hashes(data, start, end),
-        sentence=np.cumsum(ends)[start],
-        line=line[start],
-        shielded=_shielded(data, newline, line, text_starts, start, text),
+        sentence=line + _passed(stops[_AFTER_SENTENCE[data[stops + 1]]], start),
+        line=line,
+        shielded=_quoted(data, newlines, start, line) | _fenced(data, text_starts, start, text),
     )
 
 
-def _word_bounds(data: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    word = _ALNUM[data]
-    inner = (data[1:-1] == 39) & word[:-2] & word[2:]
-    word[1:-1] |= inner
+def _word_bounds(data: NDArray[np.uint8], joined: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    word = np.frombuffer(bytearray(joined.translate(_ALNUM)), dtype=np.bool_)
+    apostrophes = np.flatnonzero(data == 39)
+    word[apostrophes[word[apostrophes - 1] & word[apostrophes + 1]]] = True
     edges = np.flatnonzero(word[1:] != word[:-1]) + 1
     return edges[::2], edges[1::2]
 
 
+def _passed(places: NDArray[np.int64], start: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many of the (ascending) places stand before each word; there are fewer of them than words, and fewer words than bytes."""
+    return np.cumsum(np.bincount(np.searchsorted(start, places), minlength=len(start) + 1))[:-1]
+
+
 def _slice_hashes(data: NDArray[np.uint8], start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.uint64]:
-    powers = np.full(len(data) + 1, BYTE_FACTOR, dtype=np.uint64)
-    powers[0] = 1
-    np.cumprod(powers, out=powers)
+    powers, inverse = _known_powers() if len(data) < _KNOWN_POWERS else _powers(len(data) + 1)
     sums = np.zeros(len(data) + 1, dtype=np.uint64)
-    np.cumsum(data * powers[:-1], out=sums[1:])
-    inverse = np.full(len(data) + 1, _INVERSE_FACTOR, dtype=np.uint64)
-    inverse[0] = 1
-    np.cumprod(inverse, out=inverse)
+    np.cumsum(data * powers[: len(data)], out=sums[1:])
     raw = (sums[end] - sums[start]) * inverse[start] + (end - start).astype(np.uint64) * _LENGTH_FACTOR
     return mix(raw)
+
+
+@cache
+def _known_powers() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    return _powers(_KNOWN_POWERS)
+
+
+def _powers(count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The factor to the powers from 0 on, and its inverse."""
+    found = []
+    for factor in (BYTE_FACTOR, _INVERSE_FACTOR):
+        powers = np.full(count, factor, dtype=np.uint64)
+        powers[0] = 1
+        found.append(np.cumprod(powers))
+    return found[0], found[1]
+
+
+def find(known: NDArray[np.uint64], hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of the hashes are among the (ascending) known ones, and where there.
+
+    Few are, and their low bits tell most of them at once, so that hardly any has to be searched for.
+    """
+    likely = np.zeros(1 << 16, dtype=np.bool_)
+    likely[known.astype(np.uint16)] = True
+    found = np.flatnonzero(likely[hashes.astype(np.uint16)])
+    place = np.searchsorted(known, hashes[found])
+    right = np.append(known, 0)[place] == hashes[found]
+    right &= place < len(known)
+    return found[right], place[right]
 
 
 def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -123,23 +154,19 @@ def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values ^ (values >> np.uint64(32))
 
 
-def _shielded(
-    data: NDArray[np.uint8],
-    newline: NDArray[np.bool_],
-    line: NDArray[np.int64],
-    text_starts: NDArray[np.int64],
-    start: NDArray[np.int64],
-    text: NDArray[np.int64],
+def _quoted(
+    data: NDArray[np.uint8], newlines: NDArray[np.int64], start: NDArray[np.int64], line: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Odd number of double quotes since the line began, or of code fences since the text began."""
-    quotes = np.cumsum(data == 34)
-    at_line = np.concatenate(([0], quotes[np.flatnonzero(newline)]))
-    quoted = (quotes[start] - at_line[line[start]]) & 1
-    tick = data == 96
-    fence = np.zeros(len(data), dtype=np.int64)
-    if len(data) > 3 and tick.any():
-        fence[1:-2] = tick[1:-2] & tick[2:-1] & tick[3:] & ~tick[:-3]
-    fences = np.cumsum(fence)
-    fenced = (fences[start] - fences[text_starts[text] - 1]) & 1
-    inside: NDArray[np.bool_] = (quoted | fenced).astype(np.bool_)
-    return inside
+    """Odd number of double quotes since the line began."""
+    quotes = np.flatnonzero(data == 34)
+    at_line = np.concatenate(([0], np.searchsorted(quotes, newlines)))
+    return np.asarray((_passed(quotes, start) - at_line[line]) & 1, dtype=np.bool_)
+
+
+def _fenced(
+    data: NDArray[np.uint8], text_starts: NDArray[np.int64], start: NDArray[np.int64], text: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Odd number of code fences since the text began."""
+    ticks = np.flatnonzero(data == 96)
+    fences = ticks[(data[ticks + 1] == 96) & (data[ticks + 2] == 96) & (data[ticks - 1] != 96)]
+    return np.asarray((_passed(fences, start) - np.searchsorted(fences, text_starts)[text]) & 1, dtype=np.bool_)
