@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitor.adapters.registry import Registry
-from monitor.records import RESERVED_NAMES, Combination
+from monitor.records import EVERY, RESERVED_NAMES, Combination
 
 OTHER: Final = "other"
 """Label of all combinations beyond the cap, and of names that cannot be a label."""
@@ -238,7 +238,7 @@ class Catalog:
     def _label(self, combination: Combination) -> str:
         """The combination's name, with its id where the name alone would not be clear; never depends on what came first."""
         name = combination.name
-        reserved = name in (OTHER, UNLISTED) or (combination.parts and name in self._base_names)
+        reserved = name in (OTHER, UNLISTED, EVERY) or (combination.parts and name in self._base_names)
         if reserved or self._registry.is_ambiguous(combination):
             return f"{name}#{combination.id}"
         return name

@@ -172,12 +172,14 @@ def test_an_answer_of_another_model_is_noticed(requested: str, answered: str, sa
 @pytest.mark.parametrize("order", [1, -1])
 def test_names_that_collide_get_the_same_labels_in_every_order(order: int) -> None:
     known = catalog(combinations=[declared("one", "a", "b", merge="cat"), declared("two", "a", "b", merge="svd")])
-    for name in ["one", "two", "a+b", "other", "unlisted"][::order]:
-        known.update([BASE, *(adapter(each) for each in ["one", "two", "a+b", "other", "unlisted"] if each <= name)])
-    known.update([BASE, *(adapter(name) for name in ["one", "two", "a+b", "other", "unlisted"])])
-    found = {name: known.identify(name, "") for name in ["one", "two", "a+b", "other", "unlisted"]}
+    for name in ["one", "two", "a+b", "*", "other", "unlisted"][::order]:
+        known.update(
+            [BASE, *(adapter(each) for each in ["one", "two", "a+b", "*", "other", "unlisted"] if each <= name)]
+        )
+    known.update([BASE, *(adapter(name) for name in ["one", "two", "a+b", "*", "other", "unlisted"])])
+    found = {name: known.identify(name, "") for name in ["one", "two", "a+b", "*", "other", "unlisted"]}
     assert all(one.label == f"{one.combination.name}#{one.combination.id}" for one in found.values())
-    assert len({one.label for one in found.values()}) == 5
+    assert len({one.label for one in found.values()}) == len(found)
 
 
 def test_two_names_of_one_composition_share_a_label() -> None:
