@@ -26,6 +26,8 @@ EXIT_UPSTREAM: Final = 4
 """The upstream server does not answer, where it was required to."""
 
 
+EXIT_BROKEN_PIPE: Final = 141
+"""Nobody reads standard output any more, as after `| head`; what a shell reports for SIGPIPE."""
 EXIT_UNKNOWN: Final = 3
 """Of `status`, for what EXIT_USAGE means elsewhere: to whoever runs it as a monitoring check 2 is an alarm."""
 
@@ -401,11 +403,17 @@ def _run(command: Command, parser: argparse.ArgumentParser, arguments: Sequence[
 
 def _guarded(command: Command, args: argparse.Namespace) -> int:
     try:
-        return command.run(args)
+        code = command.run(args)
+        sys.stdout.flush()
     except ConfigError as error:
         return _fail(str(error), command.exit_usage)
+    except BrokenPipeError:
+        # What is still buffered goes nowhere, so that the interpreter's own flush at its end does not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
     except KeyboardInterrupt:
         return 130
+    return code
 
 
 def _fail(message: str, code: int) -> int:

@@ -230,3 +230,14 @@ print(code, [name for name in heavy if name in sys.modules])"""
             [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, timeout=60
         )
     assert (done.stdout, "cannot listen on" in done.stderr) == ("3 []\n", True)
+
+
+@pytest.mark.parametrize("lines", [1, 20_000])
+def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word(tmp_path: Path, lines: int) -> None:
+    combinations = ", ".join(f"{{served_name: x{n}, parts: [{{adapter: a{n}}}]}}" for n in range(max(1, lines // 100)))
+    file = write(tmp_path, f"combinations: [{combinations}]", "registry.yaml")
+    done = subprocess.run(
+        f"{{ {sys.executable} -m monitor registry show --registry {file}; echo code $? >&2; }} | true",
+        shell=True, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.stderr == "code 141\n"

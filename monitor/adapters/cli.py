@@ -119,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
     """Do it; 2 when a file cannot be used."""
     try:
         code: int = args.run_action(args)
+    except BrokenPipeError:
+        raise  # nothing is wrong with what was asked
     except (AdapterFilesError, ConfigError, ValueError, OSError) as error:
         for line in str(error).splitlines():
             print(f"alignment-monitor registry: {line}", file=sys.stderr)

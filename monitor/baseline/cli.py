@@ -87,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
     """Do it; the exit code."""
     try:
         code: int = args.run_action(args)
+    except BrokenPipeError:
+        raise  # nothing is wrong with what was asked
     except (SuiteError, ConfigError, WeightsError, AdapterFilesError, OSError) as error:
         return _fail(str(error), EXIT_USAGE)
     except ServerError as error:

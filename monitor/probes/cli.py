@@ -131,6 +131,8 @@ def run(args: argparse.Namespace) -> int:
     """Do it; the exit code."""
     try:
         code: int = args.run_action(args)
+    except BrokenPipeError:
+        raise  # nothing is wrong with what was asked
     except (SuiteError, ConfigError, WeightsError, OSError) as error:
         return _fail(str(error), EXIT_USAGE)
     except ServerError as error:
