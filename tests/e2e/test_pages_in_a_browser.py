@@ -169,6 +169,7 @@ async def test_the_pages_in_a_real_browser(tmp_path: Path, sidecar: SidecarStart
         try:
             await the_terminal_says_the_same(running)
             await they_fit_every_screen_in_every_scheme(browser, running.admin_url)
+            await six_signals_fit_beside_each_other_on_a_laptop(browser, running.admin_url)
             await they_are_accessible(browser, running.admin_url)
             await a_keyboard_is_enough(browser, running.admin_url)
             await hostile_names_are_only_names(browser, running.admin_url)
@@ -203,6 +204,22 @@ async def they_fit_every_screen_in_every_scheme(browser: Browser, base: str) -> 
             assert [text for text in visitor.wrong if "404" not in text] == []
             assert visitor.elsewhere == []
     assert len(backgrounds) == 2
+
+
+async def six_signals_fit_beside_each_other_on_a_laptop(browser: Browser, base: str) -> None:
+    """As many as replays, probes and merges make of them; here they are copies of the one that drifts."""
+    async with visit(browser, base, viewport={"width": 1280, "height": 800}) as visitor:
+        await visitor.go("/")
+        columns = await visitor.page.evaluate(
+            """() => { for (const row of document.querySelectorAll(".cards tr"))
+                 while (row.children.length < 8) row.children[1].after(row.children[1].cloneNode(true));
+               return document.querySelector(".cards tbody tr").children.length }"""
+        )
+        assert columns == 8
+        for width in (900, 1024, 1280, 1400):
+            await visitor.page.set_viewport_size({"width": width, "height": 800})
+            wide = await visitor.page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"six signals are {wide} wide on a screen of {width}"
 
 
 async def they_are_accessible(browser: Browser, base: str) -> None:
