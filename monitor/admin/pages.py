@@ -132,8 +132,13 @@ _ALWAYS: Final = ("refusal_lost", "refuse_then_comply", "over_refusal")
 
 
 def one_of(view: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    """The combination of this name, None when it is not known."""
-    return next((one for one in view["combinations"] if one["name"] == name), None)
+    """The combination of this name, else the one that is served under it; None when neither is known."""
+    for key in ("name", "served_name"):
+        for one in view["combinations"]:
+            if one[key] == name:
+                found: Mapping[str, Any] = one
+                return found
+    return None
 
 
 def combination(
@@ -161,7 +166,7 @@ def combination(
         signals=[signals[signal] for signal in terms.order(set(signals))],
         alarms=drifting(one),
         runbooks=[book for signal in drifting(one) if (book := terms.term(signal["signal"]).runbook) in runbooks],
-        trends=trends(name),
+        trends=trends(one["name"]),
         beside=beside,
         served={other["served_name"]: other["name"] for other in view["combinations"] if not other["is_base"]},
         timeline=_timeline(view, one, names | ({base} if base else set()), cases),

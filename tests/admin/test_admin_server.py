@@ -367,6 +367,13 @@ async def test_what_was_found_of_a_combination_that_is_gone_stands_where_its_ale
     assert EVIL not in page
 
 
+async def test_the_page_of_a_combination_is_found_by_its_served_name_too(bench: Bench) -> None:
+    status, body, _ = await get(bench, "/combinations/ab")
+    found = next(one for one in bench.view()["combinations"] if one["served_name"] == "ab")
+    assert status == 200
+    assert f'<h1><bdi class="name">{escape(found["name"])}</bdi></h1>' in body.replace("&#34;", "&quot;")
+
+
 async def test_a_combination_that_is_not_known_says_so_without_echoing_markup(bench: Bench) -> None:
     status, body, _ = await get(bench, "/combinations/%3Cscript%3Ealert(2)%3C%2Fscript%3E")
     assert status == 404

@@ -22,6 +22,7 @@ async def test_one_combination_is_found_by_its_name_whatever_characters_it_has(b
     status, found, _ = await bench.ask("/api/v1/combinations/a+b")
     assert (status, found["served_name"], found["requests"]) == (200, "org/ab", 20)
     assert found["signals"][0]["evidence_log"] >= found["signals"][0]["evidence_needed_log"]
+    assert (await bench.ask("/api/v1/combinations/org%2Fab"))[1]["name"] == "a+b", "under its served name, too"
     status, found, headers = await bench.ask("/api/v1/combinations/who%2Fever")
     assert (status, headers["Content-Type"]) == (404, "application/problem+json")
     assert (found["status"], found["title"], found["instance"]) == (404, "Not Found", "/api/v1/combinations/who/ever")

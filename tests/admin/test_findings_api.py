@@ -94,7 +94,7 @@ async def test_an_acknowledgement_has_a_name_and_is_audited_and_shown(bench: Api
 
 async def test_a_reset_begins_anew_and_ends_what_stood(bench: ApiBench) -> None:
     found = await drifting(bench)
-    path = "/api/v1/combinations/a+b/reset"
+    path = "/api/v1/combinations/org%2Fab/reset"
     assert (await bench.ask(path, "POST", {"by": "kim"}, ADMIN))[0] == 400, "without a reason"
     status, answered, _ = await bench.ask(path, "POST", {"by": "kim", "reason": "new adapter"}, ADMIN)
     assert (status, answered) == (200, {"combination": "a+b", "ended": [found["id"]]})

@@ -10,9 +10,9 @@ import msgspec
 from aiohttp import web
 
 from monitor.admin.access import Scope
-from monitor.admin.api.models import Acknowledge, Combinations, FindingModel, ProbeNow, ProbeQueued, Reset, ResetDone
+from monitor.admin.api.models import Acknowledge, FindingModel, ProbeNow, ProbeQueued, Reset, ResetDone
 from monitor.admin.api.operation import Call, Operation
-from monitor.admin.api.reading import Sources, case_of, shown_case
+from monitor.admin.api.reading import Sources, case_of, combination_of, shown_case
 from monitor.admin.audit import Audit, AuditLine
 from monitor.findings import Acknowledgement
 
@@ -49,10 +49,7 @@ def changing(sources: Sources, changes: Changes, audit: Audit) -> list[Operation
 
     async def reset(call: Call) -> ResetDone:
         asked: Reset = call.body
-        name = call.path["name"]
-        known = msgspec.convert(sources.view(), Combinations).combinations
-        if all(one.name != name for one in known):
-            raise web.HTTPNotFound(text="no combination of this name is known")
+        name = combination_of(sources, call.path["name"]).name
         await audit.note(AuditLine(time.time(), "reset", name, asked.by, call.remote, asked.reason))
         ended = changes.reset(name)
         changes.keep()
@@ -60,14 +57,12 @@ def changing(sources: Sources, changes: Changes, audit: Audit) -> list[Operation
 
     async def probe(call: Call) -> ProbeQueued:
         asked: ProbeNow = call.body
-        name = call.path["name"]
         if changes.probe is None:
             raise web.HTTPConflict(text="probing is off (probing.enabled)")
-        known = {one.name: one for one in msgspec.convert(sources.view(), Combinations).combinations}
-        if name not in known:
-            raise web.HTTPNotFound(text="no combination of this name is known")
-        if known[name].probing is None:
+        known = combination_of(sources, call.path["name"])
+        if known.probing is None:
             raise web.HTTPConflict(text="it cannot be probed: it is the base, or not served now")
+        name = known.name
         await audit.note(AuditLine(time.time(), "probe", name, asked.by, call.remote, asked.reason))
         try:
             state = changes.probe(name)

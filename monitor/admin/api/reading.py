@@ -65,11 +65,7 @@ def reading(sources: Sources) -> list[Operation]:
         return msgspec.structs.replace(view, combinations=found, events=view.events[:EVENTS_SHOWN], next=following)
 
     async def one_combination(call: Call) -> CombinationModel:
-        view = msgspec.convert(sources.view(), Combinations)
-        for one in view.combinations:
-            if one.name == call.path["name"]:
-                return one
-        raise web.HTTPNotFound(text="no combination of this name is known")
+        return combination_of(sources, call.path["name"])
 
     async def events(call: Call) -> Events:
         asked: EventQuery = call.query
@@ -171,6 +167,17 @@ def shown_case(case: Case) -> FindingModel:
 def _case_key(case: Case) -> tuple[int, str]:
     """The newest first."""
     return -round(case.began * 1e6), case.id
+
+
+def combination_of(sources: Sources, name: str) -> CombinationModel:
+    """The combination of this name, else what is served under it, which is all that a router knows. Raises HTTPNotFound."""
+    known = msgspec.convert(sources.view(), Combinations).combinations
+    found = next((one for one in known if one.name == name), None) or next(
+        (one for one in known if one.served_name == name), None
+    )
+    if found is None:
+        raise web.HTTPNotFound(text="no combination of this name is known")
+    return found
 
 
 def _combination_key(one: CombinationModel) -> tuple[int, str]:
