@@ -162,7 +162,8 @@ class AdaptersSection(Section):
     api_key_file: Path | None = None
     """File with the API key for the monitor's own calls to the server; clients' keys are never used for them."""
     max_combinations: Annotated[int, Field(ge=2, le=5000)] = 200
-    """Combinations with metrics of their own; what comes beyond counts as `other`."""
+    """Combinations with metrics of their own, some hundred series each and 600 at most; what comes beyond counts as `other`, as do
+    names of more than 256 characters or with invisible ones."""
     unload_grace_s: Seconds = 600.0
     """Seconds for which an unloaded combination keeps its metrics."""
 

@@ -3,13 +3,17 @@
 import re
 import shutil
 import subprocess
+from itertools import cycle, product
 from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
+from test_pipeline import Bench, WordScorer
 
 from monitor.adapters import load_registry
 from monitor.config import load_config
+from monitor.records import Item, Outcome, Pair, Stratum, Verdict
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -65,6 +69,40 @@ def test_the_sidecar_drains_within_the_pod_s_grace_and_its_ports_match_its_confi
     assert sidecar["restartPolicy"] == "Always"
     assert pod["terminationGracePeriodSeconds"] > load_config(None, {}).proxy.drain_grace_s
     assert "readinessProbe" not in sidecar
+
+
+class EveryKind(WordScorer):
+    """Finds every outcome in turn, on prompts of every kind and of a dozen hazard categories."""
+
+    def __init__(self) -> None:
+        kinds = product(Outcome, (Stratum.HARMFUL_LOOKING, Stratum.ORDINARY), (f"category {n}" for n in range(12)))
+        self._kinds = cycle(kinds)
+
+    def _one(self, item: Item) -> Verdict:
+        outcome, stratum, category = next(self._kinds)
+        reason = "language" if outcome is Outcome.UNSCORED else ""
+        return Verdict(outcome, self.name, self.version, stratum, category=category, reason=reason)
+
+
+def test_prometheus_takes_all_series_that_as_many_combinations_as_the_cap_can_have():
+    bench = Bench(EveryKind())
+    for _ in range(len(Outcome) * 24):
+        bench.say("whatever")
+    judged = [one for one in Outcome if one.judged]
+    for own, base, stratum, probe in product(
+        judged, judged, (Stratum.HARMFUL_LOOKING, Stratum.ORDINARY), (True, False)
+    ):
+        bench.pipeline.drifts.compare(Pair("alpha", 1.0, stratum, own, base, probe=probe))
+    own = bench.metrics.probes
+    for role, result in product(("combination", "base"), ("ok", "timeout", "overloaded")):
+        own.requests("alpha", role, result).inc()
+    rates = ("rate", "rate_lower", "rate_upper", "base_rate", "base_rate_lower", "base_rate_upper", "chance")
+    figures = [{"signal": f"s{n}", "slice": "x", "samples": 1} | dict.fromkeys(rates, 0.0) for n in range(5)]
+    own.show("alpha", 1.0, figures)
+    text = generate_latest(bench.registry).decode()
+    series = sum(line.count('combination="alpha"') for line in text.splitlines() if not line.startswith("#"))
+    assert 300 < series <= 600, "as deploy/kubernetes/sidecar.yaml and the reference say"
+    assert series * load_config(None, {}).adapters.max_combinations < documents()["PodMonitor"]["spec"]["sampleLimit"]
 
 
 def test_vllm_in_the_pod_is_reachable_from_the_sidecar_only():
