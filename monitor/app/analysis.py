@@ -40,6 +40,7 @@ from monitor.config import Config
 from monitor.enforcement import PolicyStore
 from monitor.lifecycle import Cleanups, Tasks
 from monitor.snapshot import Snapshot
+from monitor.supervisor import listen, split_address
 from monitor.telemetry.metrics import Metrics
 from monitor.tls import upstream_context
 
@@ -175,8 +176,11 @@ class Analysis:
         )
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await runner.setup()
-        host, _, port = self._config.admin.listen.rpartition(":")
-        await web.TCPSite(runner, host.strip("[]"), int(port), reuse_address=True).start()
+        host, port = split_address(self._config.admin.listen)
+        if host == "::":  # asyncio would take IPv6 alone; all interfaces are all, as they are for clients
+            await web.SockSite(runner, *listen(self._config.admin.listen, 1)).start()
+        else:
+            await web.TCPSite(runner, host, port, reuse_address=True).start()
         self._cleanups.add("admin port", runner.cleanup)
 
     def _changing(self, sources: Sources) -> list[Operation]:

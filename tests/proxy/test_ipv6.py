@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 
 import aiohttp
@@ -30,6 +32,36 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     except asyncio.IncompleteReadError:
         pass
     writer.close()
+
+
+@pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6 loopback address")
+async def test_all_interfaces_are_those_of_ipv4_too_on_both_ports(sidecar: SidecarStarter) -> None:
+    port, admin = free_port(), free_port()
+    flags = ("--listen", f"[::]:{port}", "--admin", f"[::]:{admin}")
+    started = await sidecar("http://127.0.0.1:9", None, *flags, wait_ready=False)
+    async with aiohttp.ClientSession() as session:
+
+        async def answers(address: str) -> int:
+            try:
+                async with session.get(f"http://{address}") as response:
+                    return response.status
+            except aiohttp.ClientConnectionError:
+                return 0
+
+        async def all_do() -> bool:
+            places = (
+                f"[::1]:{admin}/-/live",
+                f"127.0.0.1:{admin}/-/live",
+                f"[::1]:{port}/health",
+                f"127.0.0.1:{port}/health",
+            )
+            return [await answers(place) for place in places] == [200, 200, 502, 502]
+
+        await eventually(all_do, "answers on all interfaces", 60)
+        (analysis,) = started.children("analysis")
+        os.kill(analysis, signal.SIGKILL)
+        await eventually(lambda: started.children("analysis") not in ([], [analysis]), "another analysis")
+        await eventually(all_do, "again after a restart", 60)
 
 
 @pytest.mark.skipif(not HAS_IPV6, reason="this machine has no IPv6 loopback address")
