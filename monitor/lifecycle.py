@@ -6,10 +6,16 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import ParamSpec, TypeVar
+from typing import Final, NoReturn, ParamSpec, TypeVar
+
+from monitor.telemetry.logs import Repeats, where_it_failed
 
 log = logging.getLogger(__name__)
+
+PAUSE_S: Final = 1.0
+"""Seconds between a turn that failed and the next."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,6 +80,20 @@ class Cleanups:
             except Exception:  # one step's failure must not keep the others from running
                 log.exception("shutdown: %s failed", name)
         self._steps.clear()
+
+
+async def repeat(name: str, turn: Callable[[], Awaitable[None]], pause_s: float = PAUSE_S) -> NoReturn:
+    """One turn after the other, for ever. A turn waits by itself; one that fails is logged, now and then, and ends none of those
+    that come."""
+    repeats = Repeats()
+    while True:
+        try:
+            await turn()
+        except Exception as error:  # noqa: BLE001  # without a message, which may hold text from outside
+            left_out = repeats.allow(name, time.monotonic())
+            if left_out is not None:
+                log.error("%s failed (%d more before): %s", name, left_out, where_it_failed(error))
+            await asyncio.sleep(pause_s)
 
 
 async def in_thread(name: str, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -140,7 +140,7 @@ def identify(query: AdapterWeights, known: Sequence[AdapterWeights], gram: Gram 
 def comparable(query: AdapterWeights, one: AdapterWeights) -> bool:
     """True when both change a module in common, and of one base model."""
     common = query.modules & one.modules
-    return bool(common) and all(query.shape(module) == one.shape(module) for module in common)
+    return bool(common) and _same_shapes(query, one)
 
 
 def _names(found: Composition, one: AdapterWeights) -> bool:
@@ -155,6 +155,7 @@ def _closest(cosines: Wide, count: int) -> list[tuple[int, float]]:
 def _candidates(query: AdapterWeights, known: Sequence[AdapterWeights], cosines: Wide, gram: Gram) -> _Case:
     """The closest known adapters, one of every group of near-duplicates."""
     near = [index for index, cosine in _closest(cosines, MAX_CANDIDATES) if abs(cosine) >= LEAST_COSINE]
+    near = _of_one_base(near, known)
     chosen = [known[index] for index in near]
     gram.ensure([*chosen, query])
     matrix = gram.matrix(chosen, query.modules)
@@ -170,6 +171,19 @@ def _candidates(query: AdapterWeights, known: Sequence[AdapterWeights], cosines:
         cosines[near][kept],
         {name: tuple(others) for name, others in twins.items()},
     )
+
+
+def _of_one_base(near: Sequence[int], known: Sequence[AdapterWeights]) -> list[int]:
+    """The closest first, without those that differ from a closer one in the shape of a module, for they are of another base."""
+    kept: list[int] = []
+    for index in near:
+        if all(_same_shapes(known[index], known[other]) for other in kept):
+            kept.append(index)
+    return kept
+
+
+def _same_shapes(one: AdapterWeights, other: AdapterWeights) -> bool:
+    return all(one.shape(module) == other.shape(module) for module in one.modules & other.modules)
 
 
 def _explain(case: _Case, gram: Gram) -> Composition:

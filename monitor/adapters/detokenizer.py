@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 
 from monitor.adapters.discovery import DiscoveryError, key_header
+from monitor.lifecycle import repeat
 from monitor.records import Choice, Dialogue, Prompt
 
 MAX_WAITING: Final = 64
@@ -103,18 +104,26 @@ class Detokenizer:
 
     async def run(self) -> None:
         """Serve the queue for ever, one call at a time."""
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._waiting:
-                dialogue, done = self._waiting[0]
-                result: Dialogue | str
-                try:
-                    result = await self._resolve(dialogue)
-                except DetokenizeError:
-                    result = FAILED
-                self._waiting.popleft()
-                done(result)
+        await repeat("asking for the text of token ids", self._serve_when_wanted)
+
+    async def _serve_when_wanted(self) -> None:
+        await self._arrived.wait()
+        while self._waiting:
+            dialogue, done = self._waiting[0]
+            result: Dialogue | str = FAILED
+            try:
+                result = await self._resolve(dialogue)
+            except DetokenizeError:
+                pass
+            except Exception:
+                self._finish(done, FAILED)  # or it would be tried for ever
+                raise
+            self._finish(done, result)
+        self._arrived.clear()
+
+    def _finish(self, done: Done, result: Dialogue | str) -> None:
+        self._waiting.popleft()
+        done(result)
 
     def stop(self) -> None:
         """Give up what still waits; to be called when `run` was ended."""

@@ -18,7 +18,7 @@ import msgspec
 from monitor.adapters.catalog import ServedModel
 from monitor.config import ConfigError
 from monitor.config.secrets import read_secret
-from monitor.lifecycle import in_thread
+from monitor.lifecycle import in_thread, repeat
 from monitor.telemetry.adapter_metrics import DiscoveryMetrics
 
 log = logging.getLogger(__name__)
@@ -142,15 +142,17 @@ class Discovery:
 
     async def run(self) -> None:
         """Look for ever, first after one interval."""
-        while True:
-            await asyncio.sleep(min(MIN_PAUSE_S, self._interval_s))
-            try:
-                async with asyncio.timeout(max(0.0, self._interval_s - MIN_PAUSE_S)):
-                    await self._wanted.wait()
-            except TimeoutError:
-                pass
-            self._wanted.clear()
-            await self.look()
+        await repeat("looking at the server's list of models", self._look_when_due)
+
+    async def _look_when_due(self) -> None:
+        await asyncio.sleep(min(MIN_PAUSE_S, self._interval_s))
+        try:
+            async with asyncio.timeout(max(0.0, self._interval_s - MIN_PAUSE_S)):
+                await self._wanted.wait()
+        except TimeoutError:
+            pass
+        self._wanted.clear()
+        await self.look()
 
     async def look(self) -> None:
         """One look; what changed in its success is logged once."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.adapters.weights import AdapterWeights, Wide
+
+log = logging.getLogger(__name__)
 
 BLOCK_BYTES: Final = 64 * 1024 * 1024
 """Factors that are held side by side in double precision at most."""
@@ -130,6 +133,8 @@ class Gram:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._rows: dict[str, _Row] = {}
+        self._unwritten = False
+        """The latest row could not be written, which was said."""
 
     def ensure(self, adapters: Sequence[AdapterWeights]) -> None:
         """Compute what is missing between these adapters, which are of one base model."""
@@ -233,6 +238,16 @@ class Gram:
         path = self._path(key)
         if path is None:
             return
+        try:
+            self._write(path, key, row)
+        except OSError as error:  # it only costs the time to compute it again
+            if not self._unwritten:
+                log.warning("adapters.cache_folder: %s cannot be written: %s", path.parent, error.strerror or error)
+            self._unwritten = True
+        else:
+            self._unwritten = False
+
+    def _write(self, path: Path, key: str, row: _Row) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         half = path.with_name(f"{path.stem}.{os.getpid()}.half.npz")
         np.savez(

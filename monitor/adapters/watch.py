@@ -31,9 +31,10 @@ from monitor.adapters.validation import ProbeOutcome, Status, Validation, valida
 from monitor.adapters.weights import CONFIG, AdapterFilesError, AdapterWeights
 from monitor.config.model import AdaptersSection
 from monitor.enforcement import Policy
-from monitor.lifecycle import in_thread
+from monitor.lifecycle import in_thread, repeat
 from monitor.records import AdapterEvent, Combination, Part
 from monitor.telemetry.adapter_metrics import AdapterMetrics
+from monitor.telemetry.logs import where_it_failed
 
 log = logging.getLogger(__name__)
 
@@ -127,10 +128,12 @@ class AdapterWatch:
 
     async def run(self) -> None:
         """Look at the files after every list, for ever."""
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            await self.look()
+        await repeat("looking at the adapters' files", self._look_when_wanted)
+
+    async def _look_when_wanted(self) -> None:
+        await self._wanted.wait()
+        self._wanted.clear()
+        await self.look()
 
     async def look(self) -> None:
         """One look at the files of everything that is served."""
@@ -143,13 +146,20 @@ class AdapterWatch:
         for model in models:
             if self._is_due(model):
                 digest, known = self._contents[model.name].digest, self._known_digests()
-                found = await in_thread("adapter files", self._identify, model, models)
+                found = await self._identified(model, models)
                 if self._contents.get(model.name, Contents("")).digest != digest:
                     continue  # it was unloaded or replaced meanwhile
                 self._compared[model.name] = digest, known
                 if found is not None:
                     self._take_composition(model.name, found)
         await self._rank(models)
+
+    async def _identified(self, model: ServedModel, models: Sequence[ServedModel]) -> Composition | None:
+        try:
+            return await in_thread("adapter files", self._identify, model, models)
+        except Exception as error:  # noqa: BLE001  # nobody knows what all files hold; the other adapters are looked at, too
+            log.error("%s cannot be compared with the known adapters: %s", model.name, where_it_failed(error))
+            return None
 
     async def _rank(self, models: Sequence[ServedModel]) -> None:
         """Rank the pairs of the served single adapters, when these are others than before."""
@@ -187,7 +197,9 @@ class AdapterWatch:
             return rank_pairs(adapters, self._gram) if len(adapters) > 1 else ()
         except ValueError as error:
             log.warning("pairs of adapters are not ranked: %s", error)
-            return ()
+        except Exception as error:  # noqa: BLE001  # as above
+            log.error("pairs of adapters are not ranked: %s", where_it_failed(error))
+        return ()
 
     def _read(self, models: Sequence[ServedModel]) -> dict[str, Contents]:
         """In a thread: digests of all served names."""

@@ -224,6 +224,8 @@ def _modules(
             raise AdapterFilesError(f"{folder / WEIGHTS}: {module} has only one of its two factors")
         a, b = pair["A"], pair["B"]
         rank = tensors[a].shape[0]
+        if 0 in (*tensors[a].shape, *tensors[b].shape):
+            raise AdapterFilesError(f"{folder / WEIGHTS}: {module} has a factor without numbers")
         if tensors[b].shape[1] != rank:
             raise AdapterFilesError(
                 f"{folder / WEIGHTS}: {module} has factors of ranks {rank} and {tensors[b].shape[1]}"

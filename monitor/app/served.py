@@ -13,7 +13,7 @@ from monitor.adapters.registry_file import LOOK_S, RegistryFile, saved
 from monitor.adapters.watch import AdapterWatch
 from monitor.config.model import AdaptersSection
 from monitor.enforcement import PolicyStore
-from monitor.lifecycle import in_thread
+from monitor.lifecycle import in_thread, repeat
 from monitor.pipeline import Pipeline
 from monitor.probing import Prober
 from monitor.protocols import adapter_named
@@ -85,14 +85,16 @@ class Served:
 
     async def follow_registry(self) -> None:
         """Take a registry file that was replaced, for ever."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            registry = await in_thread("registry file", self._file.look)
-            if registry is not None:
-                self._take_registry(registry)
-                log.info("the registry was read anew: %d combinations declared", len(registry.combinations))
-            if registry is not None or self._file.problem:
-                self._metrics.adapters.registry_read(time.time() if registry is not None else None)
+        await repeat("reading the registry anew", self._look_at_registry)
+
+    async def _look_at_registry(self) -> None:
+        await asyncio.sleep(LOOK_S)
+        registry = await in_thread("registry file", self._file.look)
+        if registry is not None:
+            self._take_registry(registry)
+            log.info("the registry was read anew: %d combinations declared", len(registry.combinations))
+        if registry is not None or self._file.problem:
+            self._metrics.adapters.registry_read(time.time() if registry is not None else None)
 
     def let_go(self) -> None:
         """Forget what has been gone for long enough."""

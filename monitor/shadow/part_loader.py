@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from monitor.adapters import ServedModel
+from monitor.lifecycle import repeat
 from monitor.records import Combination, Part
 from monitor.shadow.client import OK, REJECTED, ShadowClient, ShadowError
 from monitor.telemetry.logs import Repeats
@@ -139,14 +140,16 @@ class PartLoader:
 
     async def run(self) -> None:
         """Load and unload for ever."""
-        while True:
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
-            self._changed.clear()
-            await self.look()
+        await repeat("loading parts", self._look_when_due)
+
+    async def _look_when_due(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+        self._changed.clear()
+        await self.look()
 
     async def look(self) -> None:
         """Unload what was left behind and what nobody wants, then load what is wanted, while there is room."""

@@ -134,6 +134,8 @@ def test_factors_that_do_not_fit_are_named(tmp_path: Path) -> None:
     lone = {"base_model.model.model.x.lora_A.weight": np.ones((4, 4), np.float32)}
     with pytest.raises(AdapterFilesError, match=r"model\.x has only one of its two factors"):
         AdapterWeights(write(tmp_path / "two", drawn(1), extra=lone))
+    with pytest.raises(AdapterFilesError, match="has a factor without numbers"):
+        AdapterWeights(write(tmp_path / "three", {MODULES[0]: (a[:0], b[:, :0])}, r=4))
 
 
 def test_a_config_of_any_size_is_not_read(tmp_path: Path) -> None:

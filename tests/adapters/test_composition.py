@@ -225,6 +225,21 @@ def test_adapters_of_another_model_are_left_out_and_said_to_be(tmp_path: Path) -
     assert found.notes == ("1 known adapters change none of its modules",)
 
 
+def test_known_adapters_of_two_models_that_differ_elsewhere_are_told_apart(tmp_path: Path) -> None:
+    shared, elsewhere = MODULES[0], MODULES[1]
+    here, there = drawn(11, modules=(shared, elsewhere)), drawn(12, modules=(shared, elsewhere))
+    a, b = there[elsewhere]
+    there[elsewhere] = np.concatenate([a, a], axis=1), b
+    known = [AdapterWeights(write(tmp_path / "here", here)), AdapterWeights(write(tmp_path / "there", there))]
+    for one in known:
+        one.key = one.name
+    query = summed([({shared: here[shared]}, 2.0), ({shared: there[shared]}, 1.0)])
+    found = identify(AdapterWeights(write(tmp_path / "query", query)), known)
+    closer, farther = (name for name, _ in found.nearest)
+    assert {closer, farther} == {"here", "there"}
+    assert farther not in weights_of(found)
+
+
 def test_nothing_known_and_an_adapter_of_zeros_give_no_parts(tmp_path: Path) -> None:
     query = AdapterWeights(write(tmp_path / "one", drawn(1)))
     assert identify(query, []).verdict == "unexplained"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -138,6 +139,17 @@ async def test_a_server_that_is_not_there_is_a_failure() -> None:
     async with aiohttp.ClientSession("http://127.0.0.1:9") as session:
         with pytest.raises(DetokenizeError):
             await DetokenizeClient(session).text([1])
+
+
+async def test_a_defect_on_one_dialogue_is_a_failure_and_the_next_is_tried(
+    session: aiohttp.ClientSession, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = dialogue((3,))
+    broken = replace(broken, choices=(*broken.choices, *broken.choices))  # more answers than token ids
+    failed, found = await resolved(quick(session), broken, dialogue((3,)))
+    assert failed == FAILED
+    assert isinstance(found, Dialogue)
+    assert "asking for the text of token ids failed (0 more before): ValueError at " in caplog.text
 
 
 async def test_the_monitors_own_key_is_sent(session: aiohttp.ClientSession, server: Server, tmp_path: Path) -> None:

@@ -206,3 +206,23 @@ async def test_an_unknown_name_makes_it_look_within_two_seconds_and_not_more_oft
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+async def test_a_list_that_the_rest_stumbles_over_does_not_end_the_looking(
+    client: ModelsClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[Any] = []
+
+    def take(models: Any) -> None:
+        seen.append(models)
+        if len(seen) == 1:
+            raise RuntimeError("a quokka")
+
+    running = asyncio.create_task(Discovery(client, 0.01, take, DiscoveryMetrics(CollectorRegistry())).run())
+    async with asyncio.timeout(10):
+        while len(seen) < 2:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert "looking at the server's list of models failed (0 more before): RuntimeError at " in caplog.text
+    assert "quokka" not in caplog.text

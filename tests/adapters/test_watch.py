@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from made_adapters import drawn, summed, write
 from prometheus_client import CollectorRegistry
+from running_sidecar import eventually
 
 from monitor.adapters import Catalog, Registry, ServedModel
 from monitor.adapters.validation import Probed, ProbeOutcome
@@ -291,3 +294,63 @@ async def test_the_folder_of_an_adapter_is_told_by_its_contents_where_they_are_k
     assert watched.watch.folder_of(Part("renamed", digest=single)) == str(place / "single")
     assert watched.watch.folder_of(Part("beta", digest="0" * 64)) == "", "other contents under that name are not it"
     assert watched.watch.load_problem(Part("beta"), str(place / "known" / "beta")) == ""
+
+
+async def test_what_one_adapter_stumbles_over_keeps_nobody_from_looking_at_the_others(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = place / "cache"
+    watched = Watched(place, cache_folder=cache)
+    await watched.serve("merged")
+    for file in cache.iterdir():  # whole files, which say of every adapter that it changes another module
+        with np.load(file) as stored:
+            key = stored["key"]
+        nothing = np.array([], dtype=str)
+        np.savez(
+            file, key=key, modules=np.array(["other"]), others=nothing, products=np.zeros((0, 1)), near=nothing,
+            cosines=np.zeros(0),
+        )  # fmt: skip
+    again = Watched(place, cache_folder=cache)
+    await again.serve("merged", "single")
+    assert "merged cannot be compared with the known adapters: KeyError at " in caplog.text
+    assert (again.shown("merged")["composition"], len(again.shown("merged")["digest"])) == ("", 64)
+    assert len(again.shown("single")["digest"]) == 64
+    caplog.clear()
+    await again.serve("merged", "single")
+    assert "cannot be compared" not in caplog.text, "it is not tried again before something changes"
+
+
+async def test_a_look_that_fails_does_not_end_those_that_come(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    watched = Watched(place)
+    looks: list[int] = []
+
+    def looked() -> None:
+        looks.append(1)
+        if len(looks) == 1:
+            raise RuntimeError("a quokka")
+
+    watched.watch.on_looked = looked
+    task = asyncio.create_task(watched.watch.run())
+    try:
+        models = [ServedModel("base", "", str(place / "base")), ServedModel("merged", "base", str(place / "merged"))]
+        watched.catalog.update(models)
+        watched.watch.take_models(models)
+        await eventually(
+            lambda: "looking at the adapters' files failed (0 more before): RuntimeError" in caplog.text, "the failure"
+        )
+        watched.watch.take_models(models)
+        await eventually(lambda: watched.shown("merged")["composition"], "the composition")
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert "quokka" not in caplog.text
+
+
+async def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (place / "file").write_text("")
+    watched = Watched(place, cache_folder=place / "file" / "cache")
+    await watched.serve("merged")
+    assert watched.shown("merged")["composition"].startswith("1.3 beta + 0.7 alpha")
+    assert caplog.text.count("adapters.cache_folder") == 1
