@@ -39,6 +39,7 @@ class Inbox:
         self._exchanges: deque[Exchange] = deque()
         self._stats: deque[Stats] = deque()
         self._channels: dict[socket.socket, Assembler] = {}
+        self._ended: set[socket.socket] = set()
         self._paused = False
         self._arrived = asyncio.Event()
         self.damaged: Counter[str] = Counter()
@@ -49,7 +50,7 @@ class Inbox:
         """Read from this channel from now on."""
         channel.setblocking(False)
         self._channels[channel] = Assembler()
-        self._loop.add_reader(channel, self._read, channel)
+        self._listen()
 
     @property
     def waiting(self) -> int:
@@ -77,9 +78,19 @@ class Inbox:
         self._bytes -= sum(_weight(exchange) for exchange in taken)
         if self._paused and len(self._exchanges) <= self._limit // 2 and self._bytes <= self._limit_bytes // 2:
             self._paused = False
-            for channel in self._channels:
-                self._loop.add_reader(channel, self._read, channel)
+            self._listen()
         return taken
+
+    async def rest(self, seconds: float) -> None:
+        """Read nothing for a while, so that more can be judged at once. What comes in stays with the kernel, from which a
+        successor of this process would read it.
+        """
+        self._ignore()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            if not self._paused:
+                self._listen()
 
     def take_stats(self) -> list[Stats]:
         """All reports that wait."""
@@ -90,7 +101,7 @@ class Inbox:
     def close(self) -> None:
         """Stop reading."""
         for channel in self._channels:
-            self._loop.remove_reader(channel)
+            self._end(channel)
             channel.close()
 
     def _read(self, channel: socket.socket) -> None:
@@ -100,19 +111,30 @@ class Inbox:
             except BlockingIOError:
                 break
             except OSError:
-                self._loop.remove_reader(channel)
+                self._end(channel)
                 self.damaged["channel_error"] += 1
                 break
             if not datagram:  # the supervisor and the worker are gone
-                self._loop.remove_reader(channel)
+                self._end(channel)
                 break
             self._accept(channel, datagram)
         self._arrived.set()
         full = len(self._exchanges) >= self._limit or self._bytes >= self._limit_bytes
         if full and not self._paused:
             self._paused = True
-            for other in self._channels:
-                self._loop.remove_reader(other)
+            self._ignore()
+
+    def _listen(self) -> None:
+        for channel in self._channels.keys() - self._ended:
+            self._loop.add_reader(channel, self._read, channel)
+
+    def _ignore(self) -> None:
+        for channel in self._channels:
+            self._loop.remove_reader(channel)
+
+    def _end(self, channel: socket.socket) -> None:
+        self._loop.remove_reader(channel)
+        self._ended.add(channel)
 
     def _accept(self, channel: socket.socket, datagram: bytes) -> None:
         kind = datagram[:1]

@@ -112,6 +112,30 @@ async def test_a_full_inbox_stops_reading_and_reads_on_when_it_is_emptied(
     inbox.close()
 
 
+async def test_while_it_rests_it_leaves_with_the_kernel_what_a_successor_would_read(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    loop = asyncio.get_running_loop()
+    sender, inbox = BoundedSender(ends[0], loop, 1 << 26, 10_000), Inbox(loop, 100, 1 << 26)
+    inbox.add_channel(ends[1])
+    resting = asyncio.create_task(inbox.rest(60.0))
+    await asyncio.sleep(0)
+    assert all(sender.offer(exchange(number)) for number in range(5))
+    sender.flush()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert inbox.waiting == 0
+    resting.cancel()  # as at the shutdown: what is left is read
+    assert [one.started for one in await received(inbox, 5)] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    ends[0].close()
+    await inbox.wait(1.0)
+    await inbox.rest(0.0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not inbox.damaged
+    inbox.close()
+
+
 async def test_damage_on_the_channel_is_counted_and_the_next_exchange_is_read(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
