@@ -76,8 +76,12 @@ async def test_no_death_or_stop_of_a_child_loses_a_reply(sidecar: SidecarStarter
         return parsed + metrics.get('alignment_exchanges_dropped_total{reason="queue_full"}', 0) == 500
 
     await eventually(accounted, "sampled = parsed + dropped")
-    depth = [await running.metric(f'alignment_handoff_depth_{unit}{{worker="0"}}') for unit in ("exchanges", "bytes")]
-    assert depth == [0, 0]
+
+    async def emptied() -> bool:
+        units = ("exchanges", "bytes")
+        return [await running.metric(f'alignment_handoff_depth_{unit}{{worker="0"}}') for unit in units] == [0, 0]
+
+    await eventually(emptied, "the worker's next report says that nothing waits")
 
     # killed: requests pass, a successor carries on from the snapshot, the worker's counts go on
     await eventually(lambda: running.snapshot() is not None, "a snapshot")
