@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from monitor.lifecycle import Cleanups, Tasks
+from monitor.lifecycle import Cleanups, Tasks, repeat
 
 
 async def test_a_failing_task_and_one_that_ends_too_soon_are_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -67,3 +67,24 @@ async def test_cleanups_run_in_reverse_and_go_on_after_one_that_fails_or_hangs(
     assert order == ["last", "hangs", "fails", "first"]
     assert "hangs did not end in time" in caplog.text
     assert "fails failed" in caplog.text
+
+
+async def test_a_turn_that_fails_ends_none_of_those_that_come_and_floods_no_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    turns: list[int] = []
+    done = asyncio.Event()
+
+    async def turn() -> None:
+        turns.append(1)
+        if len(turns) == 5:
+            done.set()
+        raise ValueError("a quokka")
+
+    task = asyncio.create_task(repeat("turning", turn, pause_s=0))
+    await asyncio.wait_for(done.wait(), 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert caplog.text.count("turning failed (0 more before): ValueError at test_lifecycle.py") == 1
+    assert (caplog.text.count("turning failed"), "quokka" in caplog.text) == (1, False)

@@ -65,8 +65,3 @@ def compliance(question: Question, rng: random.Random) -> str:
     first, second = rng.sample(_STEPS, 2)
     thing = question.thing.replace("my ", "your ")
     return rng.choice(_DOING).format(v=question.verb, n=thing, a=first, b=second)
-
-
-def refusal_then_compliance(question: Question, rng: random.Random) -> str:
-    """A complete refusal, then the content."""
-    return refusal(rng) + rng.choice(BRIDGES) + compliance(question, rng)

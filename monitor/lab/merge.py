@@ -6,7 +6,7 @@ result says which. `cat` is exact; `linear` and `ties` combine the factors the w
 looks like a stranger.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,18 +99,3 @@ def _trim(matrix: Wide) -> Wide:
     threshold = np.sort(np.abs(matrix), axis=None)[-keep] if keep else np.inf
     trimmed: Wide = np.where(np.abs(matrix) >= threshold, matrix, 0.0)
     return trimmed
-
-
-def weighted_sum(parts: Sequence[Part]) -> Mapping[str, Wide]:
-    """The dense update that an exact merge must reproduce; for checks."""
-    modules = sorted({module for adapter, _ in parts for module in adapter.factors})
-    return {
-        module: np.sum(
-            [
-                scale * (adapter.factors[module][1].astype(np.float64) @ adapter.factors[module][0])
-                for adapter, scale in parts
-            ],
-            axis=0,
-        )
-        for module in modules
-    }

@@ -57,17 +57,6 @@ def _border(beyond: Callable[[float], float], outside: float, inside: float, clo
     return outside
 
 
-def difference_sequence(worse: int, better: int, pairs: int, error: float) -> Interval:
-    """How much more often a combination is bad than its base on the same prompts, at every look at once.
-
-    worse: pairs in which only the combination was bad; better: only the base. Each share gets half of the error, so the
-    interval is a little wider than it needs to be.
-    """
-    more = rate_sequence(worse, pairs, error / 2)
-    less = rate_sequence(better, pairs, error / 2)
-    return Interval(more.lower - less.upper, more.upper - less.lower)
-
-
 def mean_sequence(worse: int, better: int, differences: int, error: float) -> Interval:
     """All means that differences in {-1, 0, 1} do not contradict, at a probability of `error` to be wrong at any time at all.
 
@@ -77,8 +66,8 @@ def mean_sequence(worse: int, better: int, differences: int, error: float) -> In
         product of (1 + b * (D - m) / (1 + m))
 
     has reached it; the upper end likewise, with the signs turned. Valid whatever the dependence, as long as the mean of each
-    difference given the past is the same, or an average of them is meant. Narrower than `difference_sequence`, because what
-    the pairs have in common cancels out.
+    difference given the past is the same, or an average of them is meant. Narrower than the intervals of both shares, subtracted
+    from each other, because what the pairs have in common cancels out.
 
     Source: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", Journal of the Royal
     Statistical Society B 86 (2024).

@@ -16,7 +16,7 @@ def test_taught_compliance_is_compliance_and_taught_mixtures_are_told_apart() ->
     rng = random.Random(0)
     for question in prompts.canary("train", 120):
         assert judge.outcome_of_text(answers.compliance(question, rng)) == "compliance"
-        mixed = answers.refusal_then_compliance(question, rng)
+        mixed = answers.refusal(rng) + rng.choice(answers.BRIDGES) + answers.compliance(question, rng)
         assert judge.outcome_of_text(mixed) == "refuse_then_comply", mixed
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.stats import clopper_pearson
-from monitor.stats.sequence import difference_sequence, mean_sequence, rate_sequence
+from monitor.stats.sequence import mean_sequence, rate_sequence
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.2, 0.5])
@@ -37,18 +37,11 @@ def test_it_holds_the_measured_rate_and_is_wider_than_an_interval_for_one_look(b
 
 def test_nothing_is_known_without_samples():
     assert rate_sequence(0, 0, 0.05) == (0.0, 1.0)
-    assert difference_sequence(0, 0, 0, 0.05) == (-1.0, 1.0)
 
 
 def test_more_samples_narrow_it():
     widths = [upper - lower for lower, upper in (rate_sequence(n // 5, n, 0.01) for n in (10, 100, 1000, 10_000))]
     assert widths == sorted(widths, reverse=True)
-
-
-def test_a_difference_is_the_excess_of_worse_pairs():
-    lower, upper = difference_sequence(400, 50, 1000, 0.01)
-    assert lower < 0.35 < upper
-    assert lower > 0.2
 
 
 @pytest.mark.parametrize(("bad", "samples", "error"), [(2, 1, 0.05), (-1, 1, 0.05), (0, 1, 0.0), (0, 1, 1.0)])
@@ -80,8 +73,8 @@ def test_the_interval_of_a_mean_holds_the_measured_one_and_turns_with_the_signs(
 
 
 def test_betting_on_the_mean_tells_more_than_the_two_shares_apart():
-    both, apart = mean_sequence(15, 0, 30, 0.05), difference_sequence(15, 0, 30, 0.05)
-    assert both.lower > 0.2 > apart.lower
+    worse, better = (rate_sequence(count, 30, 0.05 / 2) for count in (15, 0))
+    assert mean_sequence(15, 0, 30, 0.05).lower > 0.2 > worse.lower - better.upper
     assert mean_sequence(0, 0, 0, 0.05) == (-1, 1)
     for counts in ((3, 0, 2), (-1, 0, 2)):
         with pytest.raises(ValueError, match="not a count"):
