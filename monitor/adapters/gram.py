@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -161,6 +161,18 @@ class Gram:
             row.cosines.update(zip([other.key for other in missing], found.tolist(), strict=True))
             self._save(one.key, row)
         return np.array([row.cosines[other.key] for other in others])
+
+    def forget_except(self, keys: Collection[str]) -> None:
+        """Keep what concerns these adapters alone: the others are gone, and would add up."""
+        self._rows = {
+            key: _Row(
+                row.modules,
+                {other: products for other, products in row.products.items() if other in keys},
+                {other: cosine for other, cosine in row.cosines.items() if other in keys},
+            )
+            for key, row in self._rows.items()
+            if key in keys
+        }
 
     def product(self, one: AdapterWeights, other: AdapterWeights, modules: frozenset[str] | None = None) -> float:
         """Inner product of two adapters that were compared, over all modules or over these."""

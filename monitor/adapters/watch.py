@@ -76,6 +76,8 @@ class AdapterWatch:
         self._loadable: dict[str, Contents] | None = None
         """Path of an adapter's folder -> contents, of all that may be asked to be loaded; None before the first look."""
         self._gram = Gram(section.cache_folder)
+        self._library: frozenset[str] = frozenset()
+        """Digests of the known adapters, as of the latest comparison."""
         self._models: Sequence[ServedModel] = ()
         self._contents: dict[str, Contents] = {}
         self._compositions: dict[str, Composition] = {}
@@ -153,6 +155,7 @@ class AdapterWatch:
                 if found is not None:
                     self._take_composition(model.name, found)
         await self._rank(models)
+        self._gram.forget_except(self._known_digests() | self._library)
 
     async def _identified(self, model: ServedModel, models: Sequence[ServedModel]) -> Composition | None:
         try:
@@ -264,6 +267,7 @@ class AdapterWatch:
     def _known(self, models: Sequence[ServedModel]) -> list[AdapterWeights]:
         """The adapters of the known folders and the served ones, each under its digest."""
         digests = {folder: self._known_files.of(str(folder)).digest for folder in known_folders(self._section.known)}
+        self._library = frozenset(digests.values())
         for model in models:
             contents = self._contents.get(model.name)
             if model.parent and contents is not None and contents.digest:

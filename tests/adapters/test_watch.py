@@ -354,3 +354,19 @@ async def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(
     await watched.serve("merged")
     assert watched.shown("merged")["composition"].startswith("1.3 beta + 0.7 alpha")
     assert caplog.text.count("adapters.cache_folder") == 1
+
+
+async def test_what_was_computed_of_adapters_that_are_gone_is_forgotten(place: Path) -> None:
+    watched = Watched(place)
+    for seed in range(100, 106):  # replaced in place, again and again
+        write(place / "merged", summed([(drawn(0), 0.7), (drawn(seed), 1.3)]))
+        await watched.serve("merged", "single")
+    assert watched.shown("merged")["composition"].startswith("0.7 alpha + something unknown")
+    rows = watched.watch._gram._rows
+    served = {watched.shown(name)["digest"] for name in ("merged", "single")}
+    assert served < rows.keys()
+    assert len(rows) <= 5, "two that are served, and three that are known"
+    assert all(len(row.products) <= 5 and len(row.cosines) <= 5 for row in rows.values())
+    write(place / "merged", summed([(drawn(0), 0.7), (drawn(1), 1.3)]))
+    await watched.serve("merged", "single")
+    assert watched.shown("merged")["composition"].startswith("1.3 beta + 0.7 alpha")
