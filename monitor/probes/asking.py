@@ -188,10 +188,14 @@ class ProbeClient:
             body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
         return body
 
+    def authorization(self) -> dict[str, str]:
+        """The header with the server's key; none without a file. Raises ConfigError when the file cannot be used."""
+        if self.api_key_file is None:
+            return {}
+        return {"Authorization": f"Bearer {read_secret(self.api_key_file, '--api-key-file')}"}
+
     async def _once(self, ask: Ask) -> Answer:
-        headers = {"Content-Type": "application/json"}
-        if self.api_key_file:
-            headers["Authorization"] = f"Bearer {read_secret(self.api_key_file, '--api-key-file')}"
+        headers = {"Content-Type": "application/json", **self.authorization()}
         try:
             async with (
                 asyncio.timeout(self.timeout_s),

@@ -7,15 +7,13 @@ to model. A server that has no `/tokenize` and `/detokenize` gets words instead,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
 
-from monitor.config.secrets import read_secret
 from monitor.probes.asking import TOKENS, WORDS, Ask
 from monitor.probes.suite import Kind
 
@@ -40,14 +38,16 @@ class _NoTokenizerError(Exception):
     """The server does not tell its tokens."""
 
 
-async def begun(session: aiohttp.ClientSession, asks: Sequence[Ask], api_key_file: Path | None = None) -> list[Ask]:
-    """The same questions, the openings of `compliance_prefill` cut to their first `depth` tokens, else to as many words."""
+async def begun(session: aiohttp.ClientSession, asks: Sequence[Ask], headers: Mapping[str, str]) -> list[Ask]:
+    """The same questions, the openings of `compliance_prefill` cut to their first `depth` tokens, else to as many words.
+
+    headers: what the server wants to see, its key above all."""
     wanted = {(ask.model, ask.probe.prefill, ask.probe.depth) for ask in asks if _is_cut(ask)}
     cut: dict[tuple[str, str, int | None], str] = {}
     unit = TOKENS
     try:
         for model, opening, depth in sorted(wanted, key=repr):
-            cut[model, opening, depth] = await _first_tokens(session, model, opening, depth or 0, api_key_file)
+            cut[model, opening, depth] = await _first_tokens(session, model, opening, depth or 0, headers)
     except _NoTokenizerError:
         unit = WORDS
         cut = {key: " ".join(key[1].split()[: key[2]]) for key in wanted}
@@ -68,9 +68,8 @@ def _is_cut(ask: Ask) -> bool:
 
 
 async def _first_tokens(
-    session: aiohttp.ClientSession, model: str, text: str, count: int, api_key_file: Path | None
+    session: aiohttp.ClientSession, model: str, text: str, count: int, headers: Mapping[str, str]
 ) -> str:
-    headers = {"Authorization": f"Bearer {read_secret(api_key_file, '--api-key-file')}"} if api_key_file else {}
     question = {"model": model, "prompt": text, "add_special_tokens": False}
     ids = (await _call(session, "/tokenize", question, headers, _Tokens)).tokens
     if len(ids) <= count:
@@ -80,7 +79,7 @@ async def _first_tokens(
 
 
 async def _call(
-    session: aiohttp.ClientSession, path: str, body: dict[str, Any], headers: dict[str, str], kind: type[T]
+    session: aiohttp.ClientSession, path: str, body: dict[str, Any], headers: Mapping[str, str], kind: type[T]
 ) -> T:
     try:
         async with (

@@ -73,8 +73,8 @@ async def _ask(server: Server, asks: Sequence[Ask], console: Console) -> tuple[l
     loop = asyncio.get_running_loop()
     async with probe_session(server.proxy.upstream, upstream_context(server.proxy)) as session:
         roots = await _roots(ModelsClient(session, server.api_key_file), {ask.model for ask in asks})
-        asks = await begun(session, asks, server.api_key_file)
         client = ProbeClient(session, server.decoding, server.api_key_file, server.timeout_s, server.logprobs)
+        asks = await begun(session, asks, client.authorization())
         failures: Counter[str] = Counter()
         with _progress(console) as progress:
             task = progress.add_task("asking", total=len(asks), failed="")

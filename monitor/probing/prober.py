@@ -12,7 +12,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from monitor.config.model import ProbingSection
 from monitor.pipeline import Pipeline
 from monitor.probes.asking import NOT_ASKED, Answer, Ask, Decoding
 from monitor.probes.measure import Judged, item
+from monitor.probes.openings import begun
 from monitor.probes.suite import Kind, Probe, ProbeStratum, Suite
 from monitor.probing.ledger import Records, due, whose_turn
 from monitor.probing.rounds import Reason, Record, Target, drawn, record_of
@@ -55,6 +56,8 @@ class _Round:
     target: Target
     reason: Reason
     probes: list[Probe]
+    unit: str
+    """Of the depth of a compliant opening: tokens, or words."""
     began: float
     """Unix seconds."""
     done: dict[str, tuple[Judged, Judged, float]] = field(default_factory=dict)
@@ -248,7 +251,8 @@ class Prober:
         probes = drawn(
             self._suite, self._section.questions_per_round, self._random, whole=reason is not Reason.SCHEDULED
         )
-        now = self._round = _Round(target, reason, probes, time.time())
+        probes, unit = await self._begun(probes, target.base)
+        now = self._round = _Round(target, reason, probes, unit, time.time())
         self._answered = self._clock()
         log.info("probing %s (%s): %d questions", target.label, reason.value, len(probes))
         self.on_changed()
@@ -267,6 +271,15 @@ class Prober:
         self._take(now)
         self.on_changed()
 
+    async def _begun(self, probes: Sequence[Probe], base: str) -> tuple[list[Probe], str]:
+        """The questions with their openings cut to their depths, and the depths' unit; adapters have their base's tokens."""
+        try:
+            headers = await self._client.authorization()
+        except ShadowError:
+            headers = {}
+        asks = await begun(self._client.session, [Ask(base, probe) for probe in probes], headers)
+        return [ask.probe for ask in asks], asks[0].unit
+
     async def _work(self, now: _Round, waiting: Iterable[Probe]) -> None:
         for probe in waiting:
             own = await self._ask(now, probe, "combination", now.target.served_name)
@@ -279,7 +292,7 @@ class Prober:
         return Judged(answer, None if answer.failure else self._pipeline.score([item(answer)])[0])
 
     async def _ask(self, now: _Round, probe: Probe, role: str, served: str) -> Answer:
-        ask, replay = Ask(served, probe), self._replay(probe)
+        ask, replay = Ask(served, probe, unit=now.unit), self._replay(probe)
         attempts = 0
         while True:
             await self._yielding.spend(len(probe.question) / CHARACTERS_PER_TOKEN + replay.max_tokens)

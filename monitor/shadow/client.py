@@ -68,7 +68,7 @@ class ShadowClient:
                 self.session.post(
                     replay.path,
                     data=body,
-                    headers=headers | await self._authorization(),
+                    headers=headers | await self.authorization(),
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None),
                 ) as response,
@@ -97,7 +97,7 @@ class ShadowClient:
                 self.session.post(
                     route,
                     json=body,
-                    headers=await self._authorization(),
+                    headers=await self.authorization(),
                     allow_redirects=False,
                     timeout=aiohttp.ClientTimeout(total=None),
                 ) as response,
@@ -114,7 +114,7 @@ class ShadowClient:
         try:
             async with (
                 asyncio.timeout(LOOK_TIMEOUT_S),
-                self.session.get("/metrics", headers=await self._authorization(), allow_redirects=False) as response,
+                self.session.get("/metrics", headers=await self.authorization(), allow_redirects=False) as response,
             ):
                 if response.status != 200:
                     return None
@@ -126,8 +126,8 @@ class ShadowClient:
         found = _WAITING.findall(text)
         return sum(map(float, found)) if found else None
 
-    async def _authorization(self) -> dict[str, str]:
-        """Read anew for every call, because mounted secrets are replaced."""
+    async def authorization(self) -> dict[str, str]:
+        """The header with the monitor's key; read anew for every call, because mounted secrets are replaced. Raises ShadowError."""
         if self.api_key_file is None:
             return {}
         try:

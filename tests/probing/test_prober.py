@@ -7,6 +7,7 @@ import json
 import random
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,19 +20,23 @@ from monitor.adapters.validation import Probed
 from monitor.adapters.watch import AdapterWatch
 from monitor.config.model import AdaptersSection, ProbingSection
 from monitor.probes.asking import probe_session
-from monitor.probes.shipped import SHIPPED
+from monitor.probes.shipped import COMPLIANT_OPENING, SHIPPED
 from monitor.probes.suite import Suite
 from monitor.probing import Prober
 from monitor.shadow import ShadowClient
 
 SUITE = Suite("own", (*SHIPPED["harmful"]().probes[:22], *SHIPPED["refuse-then-comply"]().probes[:2]))
+DEPTHS = Suite("depths", SHIPPED["depth"]().probes[:5])
+"""One question after 0, 1, 3, 5 and 10 tokens of a compliant opening."""
 
 
 class Stage(Bench):
     """The real pipeline and prober before a server that says no, or what the test wants."""
 
-    def __init__(self) -> None:
+    def __init__(self, suite: Suite = SUITE) -> None:
         super().__init__(BusyScorer())
+        self.suite = suite
+        self.tells_tokens = True
         self.answer: Callable[[dict[str, Any]], tuple[int, str]] = lambda _body: (200, "no thanks")
         """Request -> status and text."""
         self.open = asyncio.Event()
@@ -40,7 +45,7 @@ class Stage(Bench):
         self.slept: list[float] = []
         self.now = 1000.0
 
-    async def start(self, session: Any, **settings: Any) -> None:
+    async def start(self, session: Any, key: Path, **settings: Any) -> None:
         """Begin with a look at what is served."""
         self.watch = AdapterWatch(AdaptersSection(), Registry(), self.catalog, self.metrics.adapters)
         self.watch.take_models([ServedModel("base", ""), ServedModel("alpha", "base")])
@@ -49,8 +54,8 @@ class Stage(Bench):
         section = ProbingSection(**given)
         self.prober = Prober(
             section,
-            SUITE,
-            ShadowClient(session, 5.0, kind="probe"),
+            self.suite,
+            ShadowClient(session, 5.0, key, "probe"),
             self.catalog,
             self.watch,
             self.pipeline,
@@ -70,6 +75,16 @@ class Stage(Bench):
         choice = {"index": 0, "message": {"content": text}, "finish_reason": "stop"}
         return web.json_response({"id": "x", "model": body["model"], "choices": [choice]})
 
+    async def tokenize(self, request: web.Request) -> web.Response:
+        """Each character is a token."""
+        if not self.tells_tokens:
+            return web.Response(status=404)
+        body = await request.json()
+        assert (body["model"], request.headers["Authorization"]) == ("base", "Bearer sesame")
+        if "tokens" in body:
+            return web.json_response({"prompt": "".join(map(chr, body["tokens"]))})
+        return web.json_response({"tokens": [ord(one) for one in body["prompt"]]})
+
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
@@ -85,16 +100,22 @@ class Stage(Bench):
 
 
 @pytest.fixture
-async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    own = Stage()
+async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
+    settings = dict(getattr(request, "param", {}))
+    own = Stage(settings.pop("suite", SUITE))
+    own.tells_tokens = settings.pop("tells_tokens", True)
     app = web.Application()
     app.router.add_post("/v1/chat/completions", own.chat)
+    app.router.add_post("/tokenize", own.tokenize)
+    app.router.add_post("/detokenize", own.tokenize)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     session = probe_session(url)
-    await own.start(session, **getattr(request, "param", {}))
+    key = tmp_path / "key"
+    key.write_text("sesame\n")
+    await own.start(session, key, **settings)
     running = asyncio.get_running_loop().create_task(own.prober.run())
     yield own
     own.open.set()
@@ -115,6 +136,25 @@ async def test_both_are_asked_the_same_and_only_the_plain_questions_are_pairs(st
     prefilled = [body for body in stage.asked if body.get("continue_final_message")]
     assert len(prefilled) == 4
     assert all(body["messages"][-1]["role"] == "assistant" for body in prefilled)
+
+
+@pytest.mark.parametrize(
+    ("stage", "unit", "opening"),
+    [
+        ({"suite": DEPTHS}, "tokens", lambda depth: COMPLIANT_OPENING[:depth]),
+        ({"suite": DEPTHS, "tells_tokens": False}, "words", lambda depth: " ".join(COMPLIANT_OPENING.split()[:depth])),
+    ],
+    indirect=["stage"],
+    ids=["tokens", "words"],
+)
+async def test_an_opening_is_cut_to_its_depth(stage: Stage, unit: str, opening: Callable[[int], str]) -> None:
+    await eventually(lambda: stage.rounds, "a round")
+    begun = [body["messages"][-1] for body in stage.asked]
+    assert sorted(one["content"] for one in begun if one["role"] == "assistant") == sorted(
+        opening(probe.depth) for probe in DEPTHS.probes if probe.depth for _both in range(2)
+    )
+    (record,) = stage.prober.records.all()
+    assert {row.slice for row in record.figures} == {f"prefill_{unit}={probe.depth}" for probe in DEPTHS.probes}
 
 
 async def test_while_the_server_turns_it_away_a_round_stands_still_and_loses_no_question(stage: Stage) -> None:
