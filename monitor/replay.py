@@ -76,7 +76,11 @@ def run(args: argparse.Namespace) -> int:
     catalog, pipeline = build_pipeline(config, registry, [output], Metrics(CollectorRegistry(), __version__))
     logging.getLogger("monitor.pipeline").setLevel(logging.ERROR)  # the findings themselves are the output
     base = args.base or registry.base or "base"
-    with args.file.open("rb") as stream:
+    try:
+        opened = args.file.open("rb")
+    except OSError as error:
+        raise RecordingError(f"{args.file}: cannot be read: {error.strerror}") from error
+    with opened as stream:
         models = {base}
         batch: list[Arrival] = []
         catalog.update([ServedModel(base, "")])

@@ -164,7 +164,7 @@ async def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path: Path) 
 async def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     ended = await replay(tmp_path / "none")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.errors == f"alignment-monitor: [Errno 2] No such file or directory: '{tmp_path / 'none'}'\n"
+    assert ended.errors == f"alignment-monitor: {tmp_path / 'none'}: cannot be read: No such file or directory\n"
 
 
 async def test_an_empty_recording_finds_nothing(tmp_path: Path) -> None:

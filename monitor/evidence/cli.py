@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
 from monitor import terms
+from monitor.config.arguments import admin_url
 from monitor.config.secrets import read_secret
 from monitor.evidence.example import Example
 
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_argument(
         "--admin",
         default="http://127.0.0.1:9464",
-        type=_url,
+        type=admin_url,
         metavar="URL",
         help="the sidecar's admin port (default: %(default)s)",
     )
@@ -287,19 +287,6 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a number above 0")
     return int(text)
-
-
-def _url(text: str) -> str:
-    """An address with or without its scheme."""
-    address = text if "://" in text else f"http://{text}"
-    try:
-        url = urlsplit(address)
-        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:  # such as a port beyond 65535
-        usable = False
-    if not usable:
-        raise argparse.ArgumentTypeError("must be http://HOST:PORT, https://HOST:PORT or HOST:PORT")
-    return address.rstrip("/")
 
 
 def _user() -> str:

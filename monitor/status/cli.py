@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from monitor.config import ConfigError
+from monitor.config.arguments import admin_url
 from monitor.config.secrets import read_secret
 from monitor.status.reading import Reading, ReadingError, read
 from monitor.status.report import as_json, first_line, lines, screen, unknown_json, unknown_line
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--admin",
         default="http://127.0.0.1:9464",
-        type=_url,
+        type=admin_url,
         metavar="URL",
         help="the sidecar's admin port (default: %(default)s)",
     )
@@ -122,11 +123,3 @@ def _level(found: Reading | ReadingError) -> Level:
 def _json(found: Reading | ReadingError, admin: str) -> str:
     value = unknown_json(admin, str(found)) if isinstance(found, ReadingError) else as_json(found, admin)
     return json.dumps(value, ensure_ascii=False)
-
-
-def _url(text: str) -> str:
-    """An address with or without its scheme."""
-    url = text if "://" in text else f"http://{text}"
-    if not url.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError("must be http://HOST:PORT, https://HOST:PORT or HOST:PORT")
-    return url.rstrip("/")

@@ -141,7 +141,16 @@ async def test_what_cannot_be_read_is_unknown(answers: Answers) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--every", "often"], ["--admin", "ftp://x"], ["--no-such-flag"]], ids=lambda one: one[0]
+    "arguments",
+    [
+        ["--every", "often"],
+        ["--admin", "ftp://x"],
+        ["--admin", "127.0.0.1:99999"],
+        ["--admin", "http://[::1"],
+        ["--admin", ":9464"],
+        ["--no-such-flag"],
+    ],
+    ids=" ".join,
 )
 def test_a_command_line_that_cannot_be_used_is_unknown_and_no_alarm(arguments, capsys) -> None:
     with pytest.raises(SystemExit) as ended:
