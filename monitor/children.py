@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Final
 
 from monitor.config import Config
@@ -60,6 +61,8 @@ def yield_to_replies() -> None:
     os.nice(ANALYSIS_NICE)
     if hasattr(os, "SCHED_BATCH"):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with contextlib.suppress(OSError):  # where memory runs out, samples go and not replies
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def raise_file_limit() -> None:

@@ -59,6 +59,19 @@ async def restarted(running: Sidecar, process: str) -> None:
     await eventually(there, f"the {process} runs again", 60)
 
 
+async def test_the_analysis_gives_way_to_the_others_when_cpu_or_memory_run_short(
+    sidecar: SidecarStarter, scripted: ScriptedUpstream
+) -> None:
+    running = await sidecar(scripted.url)
+
+    def standing(pid: int) -> tuple[int, int]:
+        return os.getpriority(os.PRIO_PROCESS, pid), int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    own = standing(os.getpid())
+    assert [standing(pid) for pid in (running.process.pid, *running.children("worker"))] == [own, own]
+    assert [standing(pid) for pid in running.children("analysis")] == [(19, 1000)]
+
+
 async def test_no_death_or_stop_of_a_child_loses_a_reply(sidecar: SidecarStarter, scripted: ScriptedUpstream) -> None:
     scripted.script = server
     running = await sidecar(scripted.url, {"handoff": {"queue_exchanges": 100}})

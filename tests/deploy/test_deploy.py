@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from configparser import ConfigParser
 from itertools import cycle, product
 from pathlib import Path
 
@@ -123,6 +124,13 @@ def test_the_image_is_built_from_files_that_exist():
     names = [name for line in copied for name in line.split()]
     assert names
     assert [name for name in names if not (DEPLOY.parent / name).exists()] == []
+
+
+def test_systemd_never_gives_up_on_the_proxy_nor_stops_it_with_the_analysis():
+    unit = ConfigParser(strict=False, interpolation=None)
+    unit.read(DEPLOY / "systemd/alignment-monitor.service")
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0", "with RestartSec=1 five starts are soon made"
+    assert (unit["Service"]["Restart"], unit["Service"]["OOMPolicy"]) == ("always", "continue")
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
