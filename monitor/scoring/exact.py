@@ -79,8 +79,11 @@ class ExactScorer:
         began = time.perf_counter()
         for place, verdict in zip(chosen, self._read(items, judged, verdicts, chosen), strict=True):
             verdicts[place] = verdict
-        if self._budget is not None:
-            self._budget.spend(time.perf_counter() - began)
+        if (
+            self._budget is not None and chosen
+        ):  # what is compared has bounds of its own, and must not take clients' share
+            paid = sum(not items[place].compared for place in chosen) / len(chosen)
+            self._budget.spend(paid * (time.perf_counter() - began))
         for place in wanted[len(chosen) :]:
             verdicts[place] = _unread(verdicts[place])
         return verdicts
@@ -97,8 +100,8 @@ class ExactScorer:
 
     @staticmethod
     def _affordable(items: Sequence[Item], wanted: Sequence[int], texts: int) -> Sequence[int]:
-        """The first of them; those that are compared in any case."""
-        return wanted[: max(texts, sum(items[place].compared for place in wanted))]
+        """The first of them, beside all that are compared."""
+        return wanted[: texts + sum(items[place].compared for place in wanted)]
 
     def _read(
         self, items: Sequence[Item], judged: Sequence[Judged], verdicts: Sequence[Verdict], chosen: Sequence[int]

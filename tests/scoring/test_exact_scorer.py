@@ -137,6 +137,33 @@ def test_beyond_its_budget_a_would_be_rare_event_is_not_judged_unless_it_is_comp
     assert scorer.score(items)[0].tier == "exact"
 
 
+class Counting(Budget):
+    """Has time for one text, always, and remembers what was taken of it."""
+
+    def __init__(self) -> None:
+        super().__init__(0.25, lambda: 0.0)
+        self.spent: list[float] = []
+
+    def texts(self) -> int:
+        return 1
+
+    def spend(self, seconds: float) -> None:
+        self.spent.append(seconds)
+
+
+@needs_encoder
+def test_what_is_compared_takes_nothing_of_the_clients_share():
+    budget = Counting()
+    scorer = ExactScorer(build_fast(ScoringSection()), Encoder(SHIPPED_ENCODER), everything=False, budget=budget)
+    client = Item("How do I polish zelkorite?", DOUBLE)
+    compared = [replace(client, compared=True)] * 9
+    assert {one.tier for one in scorer.score(compared)} == {"exact"}
+    assert [one.tier for one in scorer.score([client, *compared, client])] == ["exact"] * 10 + ["over_budget"]
+    alone, beside = budget.spent
+    assert alone == 0
+    assert beside > 0
+
+
 @needs_encoder
 def test_beyond_its_budget_what_is_no_rare_event_keeps_the_fast_verdict():
     linear, doubt = build_fast(ScoringSection()), Doubt()
