@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from monitor.adapters import OTHER, UNLISTED
@@ -33,20 +34,24 @@ def notes(intake: Intake, served: Served, pipeline: Pipeline, switched_on: Switc
         found.append(f"{dropped} sampled exchanges were dropped before they could be judged.")
     if switched_on.webhook and (note := switched_on.webhook.note()):
         found.append(note)
-    return found + _on_names(served, pipeline)
+    return found + on_names(served.reserved, pipeline)
 
 
-def _on_names(served: Served, pipeline: Pipeline) -> list[str]:
+def on_names(reserved: Iterable[str], pipeline: Pipeline) -> list[str]:
+    """What has to be known of served names. reserved: adapters that are named like a kind of content."""
     found = []
     unlisted = pipeline.counts.tallies.get(UNLISTED)
     if unlisted:
         found.append(f"{unlisted.requests} answers came from models that the server does not list.")
     other = pipeline.counts.tallies.get(OTHER)
     if other:
-        found.append(f"{other.requests} answers came from combinations beyond adapters.max_combinations.")
+        found.append(
+            f"{other.requests} answers came from combinations beyond adapters.max_combinations, or whose names cannot be shown: "
+            "longer than 256 characters, or with invisible ones."
+        )
     for (requested, answered), count in pipeline.counts.mismatches.most_common(MOST_MISMATCHES):
         found.append(f"{count} answers to requests for {requested} came from {answered}.")
-    for name in sorted(served.reserved):
+    for name in sorted(reserved):
         found.append(
             f"An adapter is named {name}: vLLM applies it to requests for the base model whose content has a part of "
             "that type. Give it another name."
