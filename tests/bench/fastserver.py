@@ -63,6 +63,10 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
 
+    def close(self) -> None:
+        """Expect no more requests."""
+        self._transport.abort()
+
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)

@@ -36,15 +36,22 @@ class BreaksOff(fastserver.Connection):
 
 async def ask_all(kind, ask: Ask, **settings) -> Result:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: kind(loop), "127.0.0.1", 0)
+    accepted = []
+
+    def accept():
+        accepted.append(kind(loop))
+        return accepted[-1]
+
+    server = await loop.create_server(accept, "127.0.0.1", 0)
     job = Job(server.sockets[0].getsockname()[1], requests=4, concurrency=2, ask=ask, patience_s=20, **settings)
     connections = [await connect(job) for _ in range(job.concurrency)]
     run = Run(job, job.asks(job.requests), list(connections))
     await (run.open_loop() if job.rate else run.closed_loop())
-    for connection in connections:
+    for connection in [*connections, *accepted]:
         connection.close()
     server.close()
     await server.wait_closed()
+    await asyncio.sleep(0)  # what was closed is told so in the next turn of the loop
     return run.result
 
 
