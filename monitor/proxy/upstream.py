@@ -136,8 +136,7 @@ class UpstreamConnection(asyncio.Protocol):
         elif not in_head:
             self._forward(client, data)
         elif self._head_complete:
-            self._forward_head(client)
-            client.held_back(time.perf_counter() - received_at)
+            self._forward_head(client, received_at)
         elif len(self._head_bytes) > MAX_HEAD_BYTES:
             client.upstream_failed(self, "the head of the server's response is too large")
 
@@ -231,7 +230,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._interim = self._rewrite = self._chunked = False
         self._until_close = True
 
-    def _forward_head(self, client: ClientConnection) -> None:
+    def _forward_head(self, client: ClientConnection, received_at: float) -> None:
         raw, _, rest = self._head_bytes.lstrip(b"\r\n").partition(HEAD_END)
         raw += HEAD_END
         self._head_bytes = b""
@@ -246,11 +245,9 @@ class UpstreamConnection(asyncio.Protocol):
         elif self._rewrite or close:
             raw = response_head(raw, close=close)
         client.response_started = True
-        if self._to_http10:
-            client.write(raw)
-            self._forward(client, b"")
-        else:
-            self._forward(client, raw + rest if rest else raw)
+        client.write(raw if self._to_http10 else raw + rest)
+        client.held_back(time.perf_counter() - received_at)
+        self._forward(client, b"")
 
     def _begin_tunnel(self, client: ClientConnection) -> None:
         """The server switched to WebSocket as it was asked to: its bytes are no HTTP any more, and end with the connection."""

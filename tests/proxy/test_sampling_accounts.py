@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 
 import pytest
 from running_worker import WorkerStarter
-from scripted_upstream import ScriptedUpstream
+from scripted_upstream import Peer, ScriptedUpstream, plain
 from wire import Wire, get, post
 
 from monitor.telemetry.counts import WorkerReport
@@ -141,3 +142,26 @@ async def test_what_identifies_an_exchange_is_taken_from_its_headers(
     assert (exchange.request_id, exchange.request_encoding, exchange.adapter_header) == ("r1", "gzip", "alpha")
     assert exchange.response_type == "application/json"
     assert 0 <= exchange.first_byte_s <= exchange.duration_s < 20
+
+
+async def test_the_added_latency_of_every_answer_is_counted_once(
+    worker: WorkerStarter, scripted: ScriptedUpstream
+) -> None:
+    async def script(peer: Peer) -> None:
+        whole = plain((await peer.read_request()).body)
+        if len(scripted.seen) == 1:
+            await peer.send(whole)
+            return
+        head, end, body = whole.partition(b"\r\n\r\n")
+        await peer.send(head + end)
+        await asyncio.sleep(0.05)
+        await peer.send(body)
+
+    scripted.script = script
+    running = worker(scripted.url)
+    async with await Wire.open(running.port) as wire:
+        await wire.send(post(b"in one piece") + post(b"its head first") + post(b"its head first"))
+        for _ in range(3):
+            await wire.answer()
+    report = await running.stop()
+    assert sum(report.latency_buckets) == 3
