@@ -74,13 +74,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     def release(self) -> None:
         """The exchange is over: back to the pool when the connection can carry another."""
-        reusable = self.complete and self._server_keeps and not self.closed and not self._head_only
+        reusable = self.complete and self._server_keeps and not self._head_only
         self.client = None
         self.recording = None
-        if reusable and self.transport.get_write_buffer_size() == 0:
+        if self.closed:
+            return
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()  # the server does not read the request's end: closing would wait for that
+        elif reusable:
             self.resume_reading()  # its client may have been slow; an idle connection must see the server's close
             self._pool.put(self)
-        elif not self.closed:
+        else:
             self.transport.close()
 
     def abort(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from running_sidecar import eventually, free_ports
 from running_worker import WorkerStarter
 from scripted_upstream import Gone, Peer, ScriptedUpstream, plain
 from wire import Wire, ask, get, post
+
+from monitor.proxy.upstream import UpstreamConnection
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 EVENT = b"9\r\ndata: 1\n\n\r\n"
@@ -262,6 +265,41 @@ async def test_a_server_that_answers_before_it_has_read_the_request_is_heard(
         assert (answer.status, answer.body) == (413, b"too large")
         await wire.send(b"x" * 100_000)  # is thrown away
         assert await wire.rest() == b""
+    assert (await running.stop()).endings == {"complete": 1}
+
+
+async def test_a_server_that_answers_and_never_reads_the_request_to_its_end_keeps_no_connection(
+    worker: WorkerStarter, tmp_path: Path
+) -> None:
+    """What waits to be written would keep a connection that is only closed open for ever."""
+    sent, over = asyncio.Event(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.read_head()
+        await sent.wait()
+        await peer.send(plain(b"heard enough"))
+        await over.wait()
+        raise Gone
+
+    def connections() -> list[UpstreamConnection]:
+        gc.collect()
+        return [found for found in gc.get_objects() if isinstance(found, UpstreamConnection) and not found.closed]
+
+    async with ScriptedUpstream(script, unix_path=tmp_path / "vllm.sock") as upstream:
+        running = worker(upstream.url)
+        async with await Wire.open(running.port) as wire:
+            await wire.send(b"POST /v1/completions HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+            await eventually(lambda: upstream.open and connections(), "a connection to the server")
+            (connection,) = connections()
+            while not connection.transport.get_write_buffer_size():  # until the kernel takes no more
+                await wire.send(b"2000\r\n%b\r\n" % bytes(0x2000))
+                await asyncio.sleep(0.001)
+            await wire.send(b"0\r\n\r\n")
+            await asyncio.sleep(0.05)
+            sent.set()
+            assert (await wire.answer()).body == b"heard enough"
+            await eventually(lambda: connection.closed, "the connection's end")
+        over.set()
     assert (await running.stop()).endings == {"complete": 1}
 
 
