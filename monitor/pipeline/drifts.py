@@ -109,6 +109,7 @@ class Drifts:
             return
         if guard.check(*self._catalog.base) or always:
             states = self._detector.hold_against(guard.references, traffic=guard.may_use_traffic, time=time)
+            self._note_common_causes(time)
             self._note(states, time)
 
     @property
@@ -167,6 +168,7 @@ class Drifts:
         for key in [key for key in self._conditions if key[0] == label]:
             del self._conditions[key]
             self._suspicions.pop(key, None)
+        self._note_common_causes(time)  # it may have stood by this one, and no answer may ever come to say so
         return ended
 
     def end_stale(self, time: float) -> None:
