@@ -20,7 +20,7 @@ from monitor.protocols.endpoints import ADMIN, OTHER, TAPPED
 from monitor.records import Ending, Exchange
 from monitor.sampling import Sampler
 from monitor.telemetry.buckets import ADDED_LATENCY_BOUNDS
-from monitor.telemetry.counts import MAX_BLOCKED, WorkerReport
+from monitor.telemetry.counts import MAX_BLOCKED, MAX_BLOCKED_BYTES, WorkerReport
 
 _MODEL: Final = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.){1,1536}")')
 """A JSON string of up to 256 characters, each of which a client may have escaped."""
@@ -42,6 +42,7 @@ class Counts:
         self.rejected: Counter[str] = Counter()
         self.denied: Counter[str] = Counter()
         self.blocked: Counter[str] = Counter()
+        self._blocked_bytes = 0
         self.latency_buckets = [0] * (len(ADDED_LATENCY_BOUNDS) + 1)
         self.latency_sum = 0.0
 
@@ -53,8 +54,12 @@ class Counts:
     def block(self, reason: str, combination: str) -> None:
         """The policy kept a request from the server."""
         key = f"{reason} {combination}"
-        if key not in self.blocked and len(self.blocked) >= MAX_BLOCKED:
-            key = f"{reason} other"
+        if key not in self.blocked:
+            size = len(key.encode())
+            if len(self.blocked) < MAX_BLOCKED and self._blocked_bytes + size <= MAX_BLOCKED_BYTES:
+                self._blocked_bytes += size
+            else:
+                key = f"{reason} other"
         self.blocked[key] += 1
 
     def report(self, connections: int, sender: BoundedSender) -> WorkerReport:

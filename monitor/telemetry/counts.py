@@ -8,6 +8,8 @@ import msgspec
 
 MAX_BLOCKED: Final = 2048
 """Combinations and reasons whose refused requests are counted apart; what comes beyond counts as `other`."""
+MAX_BLOCKED_BYTES: Final = 32 * 1024
+"""Bytes of their names: with 12 more for each, a report must stay below the 64 KiB of a datagram."""
 
 
 class WorkerReport(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from monitor.handoff import BoundedSender, Inbox, Stats
+from monitor.proxy.tap import Counts
 from monitor.records import Ending, Exchange
 from monitor.telemetry.counts import SupervisorReport
 
@@ -164,3 +165,25 @@ async def test_a_channel_whose_other_end_is_gone_costs_the_exchanges_on_it_and_n
     assert sender.dropped == {"channel_error": 11}
     assert sender.queued_exchanges == 0
     sender.close()
+
+
+@pytest.mark.parametrize("name", ["a", "support-de+formal-tone", "ü" * 250])
+async def test_a_report_arrives_however_many_combinations_were_refused(
+    ends: tuple[socket.socket, socket.socket], name: str
+) -> None:
+    loop = asyncio.get_running_loop()
+    sender, inbox = BoundedSender(ends[0], loop, 1 << 20, 100), Inbox(loop, 100, 1 << 20)
+    inbox.add_channel(ends[1])
+    counts = Counts(0)
+    for number in range(5000):
+        for _ in range(2):
+            counts.block("unvalidated", f"{name}{number}")
+    report = counts.report(1, sender)
+    sender.report(Stats(worker=report))
+    sender.flush()
+    await inbox.wait(LIMIT_S)
+    assert inbox.take_stats() == [Stats(worker=report)]
+    assert sum(report.blocked.values()) == 10_000
+    assert len(report.blocked) > 60
+    sender.close()
+    inbox.close()
