@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
+
 
 def event_data(stream: bytes) -> list[bytes]:
     """The data of every complete event, in order; comments and other fields are left out.
 
     An event that the stream's end cuts off before its empty line is not returned (it was not dispatched either).
-    Line ends may be LF, CRLF or CR, and an event may have several data lines (WHATWG HTML, 9.2.6).
+    Line ends may be LF, CRLF or CR, an event may have several data lines, and a byte order mark may stand before them all
+    (WHATWG HTML, 9.2.6).
     """
+    stream = stream.removeprefix(BOM_UTF8)
     if b"\r" in stream:
         stream = stream.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     events: list[bytes] = []

@@ -20,6 +20,7 @@ from monitor.protocols.sse import event_data
         (b": keep-alive\ndata: a\n\n", [b"a"]),
         (b"data: a\ndata: b\n\n", [b"a\nb"]),
         (b"data\n\n", [b""]),
+        (b"\xef\xbb\xbfdata: a\n\ndata: b\n\n", [b"a", b"b"]),
         (b"event: x\nid: 7\nretry: 1\ndata: a\n\n", [b"a"]),
         (b"database: a\n\n", []),
         (b"\n\n\n\ndata: a\n\n\n\n", [b"a"]),
