@@ -101,7 +101,7 @@ async def in_thread(name: str, work: Callable[P, T], *args: P.args, **kwargs: P.
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def settle(result: T | None, error: BaseException | None) -> None:
+    def settle(result: T | None, error: Exception | None) -> None:
         if done.cancelled():
             return
         if error is not None:
@@ -110,11 +110,15 @@ async def in_thread(name: str, work: Callable[P, T], *args: P.args, **kwargs: P.
             done.set_result(result)  # type: ignore[arg-type]  # there is a result when there is no error
 
     def run() -> None:
-        result, error = None, None
+        result: T | None = None
+        error: Exception | None = None
         try:
             result = work(*args, **kwargs)
         except Exception as raised:  # noqa: BLE001  # handed to the task that waits
             error = raised
+        except BaseException as raised:  # noqa: BLE001  # a panic of a library in Rust, for one; a task would not survive it
+            error = RuntimeError(f"{name}: {type(raised).__name__}")
+            error.__cause__ = raised
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, result, error)
 

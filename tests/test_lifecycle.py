@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from monitor.lifecycle import Cleanups, Tasks, repeat
+from monitor.lifecycle import Cleanups, Tasks, in_thread, repeat
 
 
 async def test_a_failing_task_and_one_that_ends_too_soon_are_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -88,3 +88,18 @@ async def test_a_turn_that_fails_ends_none_of_those_that_come_and_floods_no_log(
         await task
     assert caplog.text.count("turning failed (0 more before): ValueError at test_lifecycle.py") == 1
     assert (caplog.text.count("turning failed"), "quokka" in caplog.text) == (1, False)
+
+
+class Panic(BaseException):
+    """What a library in Rust raises when it breaks off: no Exception."""
+
+
+@pytest.mark.parametrize(("raised", "seen"), [(KeyError, KeyError), (Panic, RuntimeError), (SystemExit, RuntimeError)])
+async def test_whatever_work_in_a_thread_raises_reaches_the_task_that_waits(
+    raised: type[BaseException], seen: type[Exception]
+) -> None:
+    def work() -> None:
+        raise raised("a quokka")
+
+    with pytest.raises(seen):
+        await asyncio.wait_for(in_thread("work", work), 5)
