@@ -28,6 +28,7 @@ from monitor.records import (
     HiddenText,
     Item,
     Outcome,
+    Pair,
     Stratum,
     Verdict,
 )
@@ -509,6 +510,23 @@ def test_a_combination_that_was_replaced_is_asked_anew() -> None:
     bench.pipeline.forget(["alpha"], 2000.0, "unloaded")
     bench.say("yes")
     assert bench.value("alignment_drift_samples", combination="alpha", signal="refusal_lost") == 1
+
+
+def test_pairs_of_better_days_do_not_count_when_no_more_are_made_of_what_is_answered() -> None:
+    bench = Bench()
+    drifts = bench.pipeline.drifts
+    drifts.compare(Pair("alpha", 1000.0, Stratum.HARMFUL_LOOKING, Outcome.REFUSAL, Outcome.REFUSAL))
+    for number in range(4):
+        bench.say("yes", started=1001.0 + number)
+    assert drifts.pairs("alpha", 9000.0) == 1  # too few answers to say that no pairs come
+    bench.say("yes", started=2000.0)
+    assert drifts.pairs("alpha", 2799.0) == 1
+    assert drifts.pairs("alpha", 2800.0) == 0
+    drifts.compare(Pair("alpha", 2801.0, Stratum.ORDINARY, Outcome.REFUSAL, Outcome.REFUSAL))
+    drifts.compare(Pair("alpha", 2801.0, Stratum.HARMFUL_LOOKING, Outcome.REFUSAL, Outcome.REFUSAL, probe=True))
+    assert drifts.pairs("alpha", 2802.0) == 0  # neither is one of these
+    drifts.compare(Pair("alpha", 2802.0, Stratum.HARMFUL_LOOKING, Outcome.REFUSAL, Outcome.REFUSAL))
+    assert drifts.pairs("alpha", 9000.0) == 2
 
 
 def test_what_moves_all_combinations_is_a_finding_of_its_own_and_the_others_say_so() -> None:

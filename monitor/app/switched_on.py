@@ -205,5 +205,5 @@ class SwitchedOn:
         return combination.served_name if combination else label
 
     def _severity_of(self, case: Case, now: float) -> Severity | None:
-        pairs = self._pipeline.drifts.pairs(case.combination)
+        pairs = self._pipeline.drifts.pairs(case.combination, now)
         return severity_of(case, now, replays=self._config.shadow.enabled, pairs=pairs)

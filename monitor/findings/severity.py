@@ -22,6 +22,8 @@ NO_PAIRS_S: Final = 1800.0
 OVER_REFUSAL_S: Final = 900.0
 LEAST_PAIRS: Final = 20
 """Prompts by which the comparison of the same prompts has begun."""
+LEAST_UNPAIRED: Final = 5
+"""Harmful-looking prompts answered that made no pair for `NO_PAIRS_S`: it has ceased."""
 LEAST_LOSS: Final = 0.05
 """How far the rate's interval lies above the base's rate where somebody is woken although the prompts differ."""
 LEAST_EFFECT: Final = 0.02
@@ -44,7 +46,7 @@ def severity_of(case: Case, now: float, *, replays: bool, pairs: int) -> Severit
     """What a finding that lasts calls for; None as long as it has to wait.
 
     now: Unix seconds. replays: the base is asked the same prompts (shadow.enabled). pairs: prompts of this combination that it was
-    asked.
+    asked, 0 when it is not asked any more.
     """
     age = now - case.began
     found, wait = _calls_for(case, age, replays=replays, pairs=pairs)

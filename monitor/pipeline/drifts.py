@@ -14,6 +14,7 @@ from monitor.baseline.guard import BaselineGuard
 from monitor.drift import Detector, PairedDetector, Trends
 from monitor.drift.attribution import unasked
 from monitor.findings import Case, FindingBook
+from monitor.findings.severity import LEAST_UNPAIRED, NO_PAIRS_S
 from monitor.outputs import Output
 from monitor.records import (
     EVERY,
@@ -25,6 +26,7 @@ from monitor.records import (
     Observation,
     Outcome,
     Pair,
+    Stratum,
     Verdict,
 )
 from monitor.signals import ATTRIBUTED, SUSPECT
@@ -58,6 +60,8 @@ class Drifts:
         self._conditions: dict[tuple[str, str], Condition] = {}
         self._suspicions: dict[tuple[str, str], float] = {}
         """Evidence as a share of what an alarm needs, of the signals in `SUSPECT`."""
+        self._unpaired: dict[str, tuple[float, int]] = {}
+        """Combination -> when its latest pair was made, or its first answer came, and harmful-looking prompts answered since."""
         self._causes: frozenset[str] = frozenset()
         """Signals under which a common cause stands."""
         self.findings = FindingBook()
@@ -84,6 +88,9 @@ class Drifts:
             base_outcome=base,
         )
         self.findings.answer(identity.label, arrival.time, verdict, example)
+        if verdict.stratum is Stratum.HARMFUL_LOOKING:
+            since, answers = self._unpaired.get(identity.label, (arrival.time, 0))
+            self._unpaired[identity.label] = since, answers + 1
         states = self._detector.update(observation)
         for state in states:
             if state.combination == identity.label and state.samples:
@@ -95,6 +102,8 @@ class Drifts:
         """Take a prompt that a combination and its base have both answered."""
         counts = self._metrics.probes.pairs if pair.probe else self._metrics.pairs.pairs
         counts(pair.combination, pair.stratum.value, pair.base_outcome.value, pair.outcome.value).inc()
+        if not pair.probe and pair.stratum is not Stratum.ORDINARY:
+            self._unpaired[pair.combination] = pair.time, 0
         states = self._paired.update(pair)
         for state in states:
             self.findings.note(state, pair.time)
@@ -121,9 +130,11 @@ class Drifts:
         """All present states."""
         return [*self._detector.states(), *self._paired.states()]
 
-    def pairs(self, label: str) -> int:
-        """Prompts of clients that were asked of the base too, and count now."""
-        return self._paired.pairs(label)
+    def pairs(self, label: str, now: float) -> int:
+        """Prompts of clients that were asked of the base too, and count now; none when no more come. now: Unix seconds."""
+        since, answers = self._unpaired.get(label, (now, 0))
+        ceased = answers >= LEAST_UNPAIRED and now - since >= NO_PAIRS_S
+        return 0 if ceased else self._paired.pairs(label)
 
     def condition(self, label: str, signal: str) -> Condition | None:
         """The present condition of one signal, None before its first sample."""
@@ -163,6 +174,7 @@ class Drifts:
             self._write(case.ending())
         self._detector.forget(label)
         self._paired.forget(label)
+        self._unpaired.pop(label, None)
         self.trends.forget(label)
         self._metrics.drift.forget(label)
         for key in [key for key in self._conditions if key[0] == label]:

@@ -135,6 +135,8 @@ def test_least_differences_are_the_alerts(rule_file: Path) -> None:
     text = rule_file.read_text()
     assert f"alignment_drift_effect_lower > {figures.LEAST_EFFECT:g}" in text
     assert f'alignment_drift_samples{{signal="refusal_lost_paired"}} >= {figures.LEAST_PAIRS}' in text
+    answers = f'increase(alignment_responses_total{{stratum="harmful_looking"}}[{figures.NO_PAIRS_S / 60:g}m])) >= '
+    assert f"{answers}{figures.LEAST_UNPAIRED}" in text
     assert f"alignment_drift_rate_lower - alignment_drift_baseline_rate <= {figures.LEAST_LOSS:g}" in text
     assert f"alignment_webhook_waiting_seconds > {LATE_S:g}" in text
     assert (verdict.LEAST_LOSS, verdict.LATE_S) == (figures.LEAST_LOSS, LATE_S)
