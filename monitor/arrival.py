@@ -9,7 +9,9 @@ from monitor.protocols import DECODERS, Background, DecodeError
 from monitor.records import AnswerEnding, Choice, Dialogue, Ending, Exchange, Item, Outcome, Prompt, Stratum, Verdict
 
 NO_RESPONSE: Final = "no_response"
-"""Reason of exchanges in which the server sent nothing."""
+"""Reason of exchanges that broke off before the server sent anything of an answer."""
+MALFORMED: Final = "malformed_response"
+"""Reason of exchanges whose answer cannot be read."""
 _LIMITS: Final = frozenset({"length", "max_tokens"})
 _GIVEN_UP: Final = frozenset({"abort", "error", "content_filter", "repetition"})
 """Finish reasons of answers that the server itself cut off."""
@@ -89,6 +91,10 @@ def _decode(exchange: Exchange, endpoint: str) -> Arrival:
         raise DecodeError("error_status")
     if exchange.status != 200:
         raise DecodeError("other_status")
+    if (
+        exchange.response_bytes == 0 and exchange.ending is not Ending.COMPLETE
+    ):  # a stream's head comes before its first word
+        raise DecodeError(NO_RESPONSE)
     return Arrival(
         dialogue=decoder(exchange),
         endpoint=endpoint,

@@ -201,6 +201,25 @@ def test_a_request_that_nobody_answered_counts_for_the_one_that_was_asked(
     assert bench.all_of("alignment_responses_total") == {}
 
 
+@pytest.mark.parametrize("ending", [Ending.UPSTREAM_BROKE, Ending.TIMEOUT, Ending.CLIENT_GONE])
+@pytest.mark.parametrize(
+    ("response", "stream", "reason"),
+    [
+        (b"", True, "no_response"),
+        (b": ping\n\n", True, "malformed_response"),
+        (b'data: {"model": "alpha"', True, "malformed_response"),
+        (chat_response()[:-1], False, "malformed_response"),
+    ],
+)
+def test_an_answer_that_broke_off_before_it_could_be_read_counts_for_the_one_that_was_asked(
+    ending: Ending, response: bytes, stream: bool, reason: str
+) -> None:
+    bench = Bench()
+    bench.pipeline.process([exchange(chat_request(model="alpha"), response, ending=ending, stream=stream)])
+    assert bench.all_of("alignment_requests_total") == {("alpha", ending.value): 1}
+    assert unscored(bench) == {reason: 1}
+
+
 def test_every_ending_of_a_combination_is_there_before_it_occurs() -> None:
     bench = Bench()
     bench.say("yes")

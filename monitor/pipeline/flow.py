@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Final, ParamSpec, TypeVar
 
 from monitor.adapters import UNLISTED, Catalog, Identity
-from monitor.arrival import NO_RESPONSE, Arrival, Reader, items_of
+from monitor.arrival import MALFORMED, NO_RESPONSE, Arrival, Reader, items_of
 from monitor.baseline.guard import BaselineGuard
 from monitor.config.model import DriftSection
 from monitor.drift import Detector, PairedDetector, RecentSamples
@@ -23,7 +23,7 @@ from monitor.pipeline.counts import Counts, read_tallies
 from monitor.pipeline.drifts import Drifts
 from monitor.protocols import DECODERS, asked_model
 from monitor.protocols.endpoints import ADMIN, endpoint_of
-from monitor.records import UNCONFIRMED, Choice, Dialogue, Exchange, Item, Outcome, Pair, Prompt, Verdict
+from monitor.records import UNCONFIRMED, Choice, Dialogue, Ending, Exchange, Item, Outcome, Pair, Prompt, Verdict
 from monitor.scoring import Scorer
 from monitor.telemetry.logs import Repeats, where_it_failed
 from monitor.telemetry.metrics import Metrics
@@ -106,7 +106,7 @@ class Pipeline:
             arrival = self._guarded("the decoder", self._reader.read, exchange, endpoint) or INTERNAL_ERROR
             if isinstance(arrival, str):
                 self._metrics.coverage.count("unscored", endpoint, arrival)
-                if arrival == NO_RESPONSE:
+                if arrival == NO_RESPONSE or (arrival == MALFORMED and exchange.ending is not Ending.COMPLETE):
                     self._guarded("the decoder", self._count_unanswered, exchange)
                 continue
             self._metrics.coverage.count("parsed", endpoint)
