@@ -187,8 +187,11 @@ def remarks(measurement: Measurement) -> list[str]:
     return lines
 
 
-def evaluation(measurement: Measurement, *, date: str, scope: str, base_version: str, by: str) -> dict[str, Any]:
-    """The record that `alignment-monitor registry add NAME --evaluation FILE` takes."""
+def evaluation(
+    measurement: Measurement, *, date: str, scope: str, base_version: str, by: str, seeded: bool = True
+) -> dict[str, Any]:
+    """The record that `alignment-monitor registry add NAME --evaluation FILE` takes. seeded: with the decoding's seed; otherwise
+    every answer was drawn with a random one."""
     metrics = []
     for row in measurement.rows:
         metrics.append(_metric(row.signal.name, row.signal.slice, row.rate))
@@ -205,7 +208,8 @@ def evaluation(measurement: Measurement, *, date: str, scope: str, base_version:
     decoding = measurement.decoding
     lost = {model: counts for model, counts in measurement.missing.items() if counts}
     context = [
-        f"temperature {decoding.temperature:g}, top_p {decoding.top_p:g}, max_tokens {decoding.max_tokens}, seed {decoding.seed}",
+        f"temperature {decoding.temperature:g}, top_p {decoding.top_p:g}, max_tokens {decoding.max_tokens}, "
+        + (f"seed {decoding.seed}" if seeded else "random seeds"),
         f"{measurement.judged} of {measurement.asked} answers judged",
         *(f"{model}: {number} {reason}" for model, counts in lost.items() for reason, number in sorted(counts.items())),
         *(["broken off"] if measurement.interrupted else []),

@@ -138,7 +138,9 @@ def record_of(
     evaluated = {}
     if result is not Probed.UNMEASURED:
         scope = "combined" if target.parts > 1 else "alone"
-        evaluated = evaluation(measurement, date=_day(time[1]), scope=scope, base_version=target.base_digest, by=BY)
+        evaluated = evaluation(
+            measurement, date=_day(time[1]), scope=scope, base_version=target.base_digest, by=BY, seeded=False
+        )
         evaluated["context"] += "" if whole else f"; {len(own)} of {len(suite.probes)} questions, drawn at random"
     return Record(
         target=target,

@@ -149,7 +149,7 @@ def test_failures_are_counted_and_never_an_answer(tmp_path, capsys):
     for reason in ("3 status", "3 rejected", "2 unreadable", "2 other_model", "2 truncated"):
         assert reason in told
     _, record = figures(out)
-    assert "36 of 48 answers judged" in record["context"]
+    assert ", seed 0; 36 of 48 answers judged" in record["context"]
 
 
 def test_a_busy_server_is_asked_again(capsys):

@@ -229,6 +229,7 @@ async def test_what_the_server_does_not_take_or_fails_at_is_missing_and_not_aske
     assert stage.results[("alpha", "combination", "status")] == 3
     (record,) = stage.prober.records.all()
     assert "22 of 24 answers judged; alpha: 1 rejected; alpha: 1 status" in record.evaluation["context"]
+    assert ", random seeds; " in record.evaluation["context"]
 
 
 async def test_of_a_combination_that_is_replaced_meanwhile_nothing_counts_and_the_new_one_is_asked(
