@@ -161,7 +161,7 @@ class Analysis:
             drifts.findings,
             self._switched_on.probed,
         )
-        operations = [*reading(sources), *self._changing(sources), *evidence(examples, self._audit)]
+        operations = [*reading(sources), *self._changing(sources), *evidence(sources, examples, self._audit)]
         app = build_admin(
             self._metrics.registry,
             self._view,

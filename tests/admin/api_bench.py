@@ -95,7 +95,7 @@ class ApiBench:
         self.url = ""
 
     def operations(self) -> list[Any]:
-        stored = evidence(self.keeper, self.audit)
+        stored = evidence(self.sources, self.keeper, self.audit)
         return [*reading(self.sources), *changing(self.sources, self.changes, self.audit), *stored]
 
     def reset(self, name: str) -> list[str]:

@@ -115,6 +115,7 @@ async def test_a_purge_must_say_clearly_what_it_is_of(bench: ApiBench, which: di
         ({"what": "everything"}, 0),
         ({"what": "combination", "combination": "base"}, 4),
         ({"what": "combination", "combination": "base", "before": 1}, 5),
+        ({"what": "combination", "combination": "org/ab"}, 1),
         ({"what": "older", "before": 1e10}, 0),
     ],
 )
@@ -123,6 +124,13 @@ async def test_a_purge_removes_what_it_says(bench: ApiBench, which: dict[str, An
     done = (await bench.ask("/api/v1/evidence/purge", "POST", body, token=ADMIN))[1]
     assert done == {"removed": 5 - left}
     assert len((await bench.ask("/api/v1/evidence", token=EVIDENCE))[1]["examples"]) == left
+
+
+async def test_examples_are_listed_by_the_served_name_of_their_combination_too(bench: ApiBench) -> None:
+    listed = (await bench.ask("/api/v1/evidence?combination=org/ab", token=EVIDENCE))[1]["examples"]
+    assert {one["combination"] for one in listed} == {"a+b"}
+    assert len(listed) == 4
+    assert (await bench.ask("/api/v1/evidence?combination=nobody", token=EVIDENCE))[1]["examples"] == []
 
 
 async def test_a_store_that_is_off_says_so_behind_its_token(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -23,6 +24,7 @@ from monitor.admin.api.models import (
 )
 from monitor.admin.api.operation import Call, Operation
 from monitor.admin.api.paging import read_cursor, write_cursor
+from monitor.admin.api.reading import Sources, label_of
 from monitor.admin.audit import Audit, AuditLine
 from monitor.evidence import EvidenceError, Filter, Kept, Purge
 from monitor.evidence.keeper import Keeper
@@ -33,8 +35,8 @@ OFF: Final = "nothing is stored: the evidence store is off (evidence.enabled)"
 _LARGEST: Final = 2**62
 
 
-def evidence(keeper: Keeper | None, audit: Audit) -> list[Operation]:
-    """The operations of the evidence store; None while it is off."""
+def evidence(sources: Sources, keeper: Keeper | None, audit: Audit) -> list[Operation]:
+    """The operations of the evidence store; None while it is off. A combination is found by its served name, too."""
 
     def kept() -> Keeper:
         if keeper is None:
@@ -45,6 +47,8 @@ def evidence(keeper: Keeper | None, audit: Audit) -> list[Operation]:
         asked: ExampleQuery = call.query
         store = kept()
         wanted = filter_of(asked)
+        if wanted.combination:
+            wanted = replace(wanted, combination=label_of(sources, wanted.combination))
         behind = place_of(asked.cursor) if asked.cursor else None
         await audit.note(AuditLine(time.time(), "list_evidence", described(wanted), asked.by, call.remote))
         found, following = await answer_of(store.reader.page(wanted, asked.limit, behind))
@@ -66,6 +70,8 @@ def evidence(keeper: Keeper | None, audit: Audit) -> list[Operation]:
         asked: PurgeNow = call.body
         store = kept()
         which = _which(asked)
+        if which.combination:
+            which = replace(which, combination=label_of(sources, which.combination))
         await audit.note(AuditLine(time.time(), "purge_evidence", _what(which), asked.by, call.remote, asked.reason))
         return PurgeDone(removed=await answer_of(store.purge(which)))
 

@@ -180,6 +180,14 @@ def combination_of(sources: Sources, name: str) -> CombinationModel:
     return found
 
 
+def label_of(sources: Sources, name: str) -> str:
+    """The label of what is known by this name; of what is not known any more, the name itself."""
+    try:
+        return combination_of(sources, name).name
+    except web.HTTPNotFound:
+        return name
+
+
 def _combination_key(one: CombinationModel) -> tuple[int, str]:
     return int(not one.is_base), one.name
 
