@@ -78,8 +78,6 @@ class ClientConnection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._last_data = self._idle_since = self._relay.loop.time()
         self._relay.clients.add(self)
-        if self._relay.draining:
-            self.drain()  # it was still agreeing on TLS when all others were told
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
