@@ -23,7 +23,7 @@ import proctree
 import subjects
 from exchanges import Ask
 from loadgen import Job
-from measuring import Load, dropped, monitor_counts, scrape, total
+from measuring import Load, Samples, by_reason, monitor_counts, scrape, total
 
 _VARIANTS = 4096
 _CATCH_UP_S = 60.0
@@ -63,7 +63,7 @@ def drive(subject: subjects.Subject, args: argparse.Namespace) -> dict[str, Any]
     )
     load = Load(job)
     proctree.settle(subject.pid)
-    counted, lost_before = monitor_counts(subject), dropped(scrape(subject))
+    counted, samples = monitor_counts(subject), scrape(subject)
     before = proctree.cpu_seconds(subject.pid)
     begun = time.monotonic()
     result = load.run()
@@ -75,27 +75,34 @@ def drive(subject: subjects.Subject, args: argparse.Namespace) -> dict[str, Any]
     now = monitor_counts(subject)
     scored = now["scored"] - counted["scored"]
     cpu = after["analysis"] - before["analysis"]
-    lost = {reason: number - lost_before.get(reason, 0.0) for reason, number in dropped(scrape(subject)).items()}
+    latest = scrape(subject)
     return {
         "rate": args.rate,
         "sent": result["requests"],
         "failures": result["failures"],
         "first_ms": result["first_ms"],
         **{name: now[name] - counted[name] for name in now},
-        "dropped_by_reason": {reason: number for reason, number in lost.items() if number},
+        **{f"{what}_by_reason": since(samples, latest, what) for what in ("unscored", "dropped")},
         "scored_per_s": at_once / wall,
         "wall_s": wall,
         "caught_up": settled,
         "analysis_share": (during["analysis"] - before["analysis"]) / wall,
-        "analysis_us_per_scored": cpu / max(1.0, scored) * 1e6,
+        "analysis_us_per_judged": cpu / max(1.0, scored + now["unscored"] - counted["unscored"]) * 1e6,
         "worker_share": (during.get("worker", 0.0) - before.get("worker", 0.0)) / wall,
         "memory_mib": {name: each.rss for name, each in proctree.memory(subject.pid).items()},
     }
 
 
+def since(before: Samples, now: Samples, what: str) -> dict[str, float]:
+    """Reason -> exchanges that were `unscored` or `dropped` for it meanwhile."""
+    earlier = by_reason(before, what)
+    grown = {reason: number - earlier.get(reason, 0.0) for reason, number in by_reason(now, what).items()}
+    return {reason: number for reason, number in grown.items() if number}
+
+
 def lines(figures: dict[str, Any]) -> list[str]:
     """The figures for a reader."""
-    us = figures["analysis_us_per_scored"]
+    us = figures["analysis_us_per_judged"]
     sent_rate = figures["sent"] / figures["wall_s"]
     return [
         f"sent        {figures['sent']} in {figures['wall_s']:.1f} s: {sent_rate:.0f}/s, {figures['rate']:g}/s were wanted"
@@ -104,9 +111,10 @@ def lines(figures: dict[str, Any]) -> list[str]:
         f"sampled     {figures['sampled']:.0f} of {figures['seen']:.0f} seen",
         f"scored      {figures['scored']:.0f}: {figures['scored_per_s']:.0f}/s while the load ran"
         + ("" if figures["caught_up"] else f", and had not caught up {_CATCH_UP_S:.0f} s later"),
+        f"unscored    {figures['unscored']:.0f} {figures['unscored_by_reason'] or ''}",
         f"skipped     {figures['skipped']:.0f}",
         f"dropped     {figures['dropped']:.0f} {figures['dropped_by_reason'] or ''}",
-        f"analysis    {figures['analysis_share']:.0%} of one core, {us:.0f} CPU us per scored exchange"
+        f"analysis    {figures['analysis_share']:.0%} of one core, {us:.0f} CPU us per exchange"
         + (f" (a whole core would do {1e6 / us:.0f}/s)" if us else ""),
         f"worker      {figures['worker_share']:.0%} of one core",
         "memory      " + ", ".join(f"{name} {mib:.0f} MiB" for name, mib in sorted(figures["memory_mib"].items())),

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from subjects import Subject
 
 HERE = Path(__file__).resolve().parent
-_COUNTED = ("seen", "sampled", "scored", "skipped", "dropped")
+_COUNTED = ("seen", "sampled", "scored", "unscored", "skipped", "dropped")
 _STEADY_S = 2.1
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -36,7 +36,7 @@ class Measured:
     settled: bool
     """The subject had caught up with its own work at the end."""
     monitored: dict[str, float]
-    """Ours: exchanges seen, sampled, scored, skipped and dropped by the monitor."""
+    """Ours: exchanges seen, sampled, scored, unscored, skipped and dropped by the monitor."""
 
     def as_json(self) -> dict[str, Any]:
         memory = {name: {"rss_mib": each.rss, "pss_mib": each.pss} for name, each in self.memory.items()}
@@ -111,14 +111,18 @@ def total(samples: Samples, name: str) -> float:
     return sum(value for (each, _), value in samples.items() if each == name)
 
 
-def dropped(samples: Samples) -> dict[str, float]:
-    """Reason -> exchanges dropped."""
-    name = "alignment_exchanges_dropped_total"
-    return {dict(labels)["reason"]: value for (each, labels), value in samples.items() if each == name}
+def by_reason(samples: Samples, what: str) -> dict[str, float]:
+    """Reason -> exchanges that were `unscored` or `dropped` for it."""
+    found: dict[str, float] = {}
+    for (each, labels), value in samples.items():
+        if each == f"alignment_exchanges_{what}_total":
+            reason = dict(labels)["reason"]
+            found[reason] = found.get(reason, 0.0) + value
+    return found
 
 
 def monitor_counts(subject: Subject, limit_s: float = 30.0) -> dict[str, float]:
-    """How many exchanges ours has seen, sampled, scored, skipped and dropped so far; empty for other subjects.
+    """How many exchanges ours has seen, sampled, scored, left unscored, skipped and dropped so far; empty for other subjects.
 
     Its workers report once a second, so this waits until two reports have changed nothing.
     """
