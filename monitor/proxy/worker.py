@@ -158,10 +158,12 @@ async def drain_clients(relay: Relay, server: asyncio.Server, grace_s: float) ->
     """Accept no more, close idle connections, give running responses `grace_s` seconds, then cut them off."""
     relay.draining = True
     server.close()
-    for client in list(relay.clients):
-        client.drain()
     deadline = relay.loop.time() + grace_s
-    while relay.clients and relay.loop.time() < deadline:
+    while True:
+        for client in list(relay.clients):  # each time, because some were still agreeing on TLS when it began
+            client.drain()
+        if not relay.clients or relay.loop.time() >= deadline:
+            break
         await asyncio.sleep(0.05)
     if relay.clients:
         log.warning("%d responses were still running after %g s and are cut off", len(relay.clients), grace_s)

@@ -194,3 +194,35 @@ async def test_a_server_that_asks_for_a_certificate_is_shown_one(
         assert (await ask(worker(upstream.url, shown).port, post(b"{}"))).body == b"{}"
         assert (await ask(worker(upstream.url, trusted).port, post(b"{}"))).status == 502
     upstream.errors.clear()
+
+
+async def test_a_client_that_has_agreed_on_tls_after_the_end_began_does_not_hold_it_up(
+    worker: WorkerStarter, scripted: ScriptedUpstream, certificates: Certificates
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab")
+        await ended.wait()
+        await peer.send(b"cd")
+
+    ended = asyncio.Event()
+    scripted.script = script
+    settings = {"listen_cert_file": str(certificates.issue("own")), "drain_grace_s": 15.0}
+    running = worker(scripted.url, settings)
+    context = certificates.trusting()
+    async with await connect(running.port, context) as asking:
+        await asking.send(get())
+        await asking.read_until(b"ab")
+        late, sending = await asyncio.open_connection("127.0.0.1", running.port)
+        await running.looks(1)
+        stopping = asyncio.ensure_future(running.stop())
+        await asyncio.sleep(0.1)
+        try:
+            await sending.start_tls(context, server_hostname="localhost")
+            assert await late.read() == b""
+        except ConnectionError:
+            pass
+        ended.set()
+        assert await asking.rest() == b"cd"
+        await asyncio.wait_for(stopping, 5)
+        sending.transport.abort()
