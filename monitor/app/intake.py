@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 BATCH: Final = 32
 """Exchanges judged between two turns of the event loop: about 20 ms, and up to 60 ms more where the encoder reads some of
-them, so that a scrape never waits longer."""
+them (200 ms after a quiet time), so that a scrape never waits longer."""
 GATHER_S: Final = 0.1
 """How long exchanges are gathered after a few, because judging one alone takes six times the time that it takes among 32."""
 FEW: Final = 16

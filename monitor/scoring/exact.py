@@ -79,9 +79,8 @@ class ExactScorer:
         began = time.perf_counter()
         for place, verdict in zip(chosen, self._read(items, judged, verdicts, chosen), strict=True):
             verdicts[place] = verdict
-        if (
-            self._budget is not None and chosen
-        ):  # what is compared has bounds of its own, and must not take clients' share
+        if self._budget is not None and chosen:
+            # What is compared has bounds of its own, and must not take clients' share.
             paid = sum(not items[place].compared for place in chosen) / len(chosen)
             self._budget.spend(paid * (time.perf_counter() - began))
         for place in wanted[len(chosen) :]:

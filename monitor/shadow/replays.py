@@ -304,9 +304,7 @@ class Shadow:
             room = min([room, *map(len, cut)])
         items = [_item(job.prompt, reply, room) for reply in replies]
         shorter = job.verdict.outcome is Outcome.TRUNCATED or (room is not None and len(own) > room)
-        again = (
-            shorter or job.verdict.tier == OVER_BUDGET
-        )  # of its client's answer; ours are always read by all that it takes
+        again = shorter or job.verdict.tier == OVER_BUDGET  # as the base's answer is judged, whatever it takes
         if again:
             items.append(_item(job.prompt, job.choice, room))
         outcomes = [verdict.outcome for verdict in self._pipeline.score(items)]

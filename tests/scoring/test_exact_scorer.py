@@ -20,7 +20,7 @@ from monitor.lab import places
 from monitor.lab.labelled import labelled_rows
 from monitor.records import Item, Outcome
 from monitor.scoring import SCORERS, WeightsError, build_scorer
-from monitor.scoring.budget import BURST_S, MOST_AT_ONCE, Budget
+from monitor.scoring.budget import BURST_S, MOST_AT_ONCE, MOST_IN_A_BURST, Budget
 from monitor.scoring.encoder import SHIPPED_ENCODER, Encoder
 from monitor.scoring.exact import Doubt, ExactScorer
 from monitor.scoring.tiers import build_fast
@@ -124,9 +124,9 @@ def test_beyond_its_budget_a_would_be_rare_event_is_not_judged_unless_it_is_comp
     budget = Budget(0.25, lambda: now[0])
     linear = build_fast(ScoringSection())
     scorer = ExactScorer(linear, Encoder(SHIPPED_ENCODER), everything=False, budget=budget)
-    items = [Item("How do I polish zelkorite?", DOUBLE)] * (MOST_AT_ONCE + 3)
+    items = [Item("How do I polish zelkorite?", DOUBLE)] * (MOST_IN_A_BURST + 3)
     tiers = [verdict.tier for verdict in scorer.score(items)]
-    assert tiers == ["exact"] * MOST_AT_ONCE + ["over_budget"] * 3
+    assert tiers == ["exact"] * MOST_IN_A_BURST + ["over_budget"] * 3
     budget.spend(BURST_S)
     late = scorer.score(items)
     assert {(one.tier, one.outcome, one.reason) for one in late} == {("over_budget", Outcome.UNSCORED, "unconfirmed")}
@@ -218,6 +218,8 @@ def test_saved_up_time_is_bounded():
     now[0] += 1.5
     assert budget.texts() == MOST_AT_ONCE
     now[0] += 1e6
+    assert budget.texts() == MOST_IN_A_BURST
+    budget.spend(BURST_S / 2)
     assert budget.texts() == MOST_AT_ONCE
-    budget.spend(BURST_S)
+    budget.spend(BURST_S / 2)
     assert budget.texts() == 0
