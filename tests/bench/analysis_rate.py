@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +24,7 @@ import proctree
 import subjects
 from exchanges import Ask
 from loadgen import Job
-from measuring import Load, Samples, by_reason, monitor_counts, scrape, total
+from measuring import Load, Samples, by_reason, by_tier, monitor_counts, scrape, total
 
 _VARIANTS = 4096
 _CATCH_UP_S = 60.0
@@ -83,6 +84,7 @@ def drive(subject: subjects.Subject, args: argparse.Namespace) -> dict[str, Any]
         "first_ms": result["first_ms"],
         **{name: now[name] - counted[name] for name in now},
         **{f"{what}_by_reason": since(samples, latest, what) for what in ("unscored", "dropped")},
+        "tiers": {tier: number - by_tier(samples).get(tier, 0.0) for tier, number in by_tier(latest).items()},
         "scored_per_s": at_once / wall,
         "wall_s": wall,
         "caught_up": settled,
@@ -102,7 +104,7 @@ def since(before: Samples, now: Samples, what: str) -> dict[str, float]:
 
 def lines(figures: dict[str, Any]) -> list[str]:
     """The figures for a reader."""
-    us = figures["analysis_us_per_judged"]
+    us, tiers = figures["analysis_us_per_judged"], Counter(figures["tiers"])
     sent_rate = figures["sent"] / figures["wall_s"]
     return [
         f"sent        {figures['sent']} in {figures['wall_s']:.1f} s: {sent_rate:.0f}/s, {figures['rate']:g}/s were wanted"
@@ -111,6 +113,7 @@ def lines(figures: dict[str, Any]) -> list[str]:
         f"sampled     {figures['sampled']:.0f} of {figures['seen']:.0f} seen",
         f"scored      {figures['scored']:.0f}: {figures['scored_per_s']:.0f}/s while the load ran"
         + ("" if figures["caught_up"] else f", and had not caught up {_CATCH_UP_S:.0f} s later"),
+        f"encoder     read {tiers['exact']:.0f} of {tiers['exact'] + tiers['over_budget']:.0f} that were in doubt",
         f"unscored    {figures['unscored']:.0f} {figures['unscored_by_reason'] or ''}",
         f"skipped     {figures['skipped']:.0f}",
         f"dropped     {figures['dropped']:.0f} {figures['dropped_by_reason'] or ''}",

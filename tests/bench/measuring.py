@@ -19,6 +19,7 @@ from subjects import Subject
 HERE = Path(__file__).resolve().parent
 _COUNTED = ("seen", "sampled", "scored", "unscored", "skipped", "dropped")
 _STEADY_S = 2.1
+_TIERS = "alignment_verdict_tiers_total"
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -119,6 +120,11 @@ def by_reason(samples: Samples, what: str) -> dict[str, float]:
             reason = dict(labels)["reason"]
             found[reason] = found.get(reason, 0.0) + value
     return found
+
+
+def by_tier(samples: Samples) -> dict[str, float]:
+    """Tier -> answers that it has decided about."""
+    return {dict(labels)["tier"]: value for (each, labels), value in samples.items() if each == _TIERS}
 
 
 def monitor_counts(subject: Subject, limit_s: float = 30.0) -> dict[str, float]:
